@@ -1,0 +1,110 @@
+"""What a child tells its supervisor about the application it has loaded."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING, Any
+
+from umbel.exceptions import ImproperlyConfigured
+from umbel.settings import mask_url
+from umbel.worker import preload
+from umbel.worker.options import Facts, WorkerOptions
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+POOLS = {
+    "prefork": "prefork",
+    "processes": "prefork",
+    "threads": "threads",
+    "solo": "solo",
+}
+DEFAULT_LEASE = 30.0
+
+
+def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
+    """The settings of ``app`` under the words of the command line.
+
+    Raises:
+        ImproperlyConfigured: they cannot work together, or the broker cannot be used.
+    """
+    conf = app.conf
+    if options.broker:
+        conf.broker_url = options.broker
+    if options.result_backend:
+        conf.result_backend = options.result_backend
+    tasks = app.tasks
+    has_async = any(inspect.iscoroutinefunction(task.run) for task in tasks.values())
+    pool = _pool(options.pool or conf.worker_pool)
+    return Facts(
+        name=app.main or "__main__",
+        broker_url=app.broker_url,
+        broker_options=dict(conf.broker_transport_options),
+        shown_broker=mask_url(app.broker_url, stars=2),
+        shown_backend=app.backend_shown,
+        queues=_queues(app, options),
+        tasks=tuple(sorted(name for name in tasks if not name.startswith("celery."))),
+        concurrency=_concurrency(pool, options.concurrency, conf.worker_concurrency),
+        pool=pool,
+        async_slots=conf.worker_async_concurrency if has_async else 0,
+        has_async=has_async,
+        time_limit=options.time_limit or conf.task_time_limit,
+        soft_time_limit=options.soft_time_limit or conf.task_soft_time_limit,
+        max_tasks=options.max_tasks_per_child or conf.worker_max_tasks_per_child,
+        max_memory=options.max_memory_per_child or conf.worker_max_memory_per_child,
+        lease=float(conf.broker_transport_options.get("visibility_timeout", DEFAULT_LEASE)),
+        max_crashes=conf.task_max_crashes,
+        threads_after_import=preload.threads_after_import,
+        warnings=_warnings(app, pool),
+    )
+
+
+def _pool(wanted: str) -> str:
+    try:
+        return POOLS[wanted]
+    except KeyError:
+        known = ", ".join(POOLS)
+        msg = f"no pool named {wanted!r} (known: {known})"
+        raise ImproperlyConfigured(msg) from None
+
+
+def _concurrency(pool: str, *wishes: Any) -> int:
+    if pool == "solo":
+        return 1
+    for wish in wishes:
+        if wish in (None, "", 0, "auto"):
+            continue
+        count = int(wish)
+        if count < 1:
+            msg = f"concurrency must be at least 1, not {wish}"
+            raise ImproperlyConfigured(msg)
+        return count
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+def _queues(app: Umbel, options: WorkerOptions) -> tuple[str, ...]:
+    queues = app.queues
+    if options.queues:
+        queues.select(options.queues)
+    if options.exclude_queues:
+        queues.deselect(options.exclude_queues)
+    return tuple(queues.consume_from)
+
+
+def _warnings(app: Umbel, pool: str) -> tuple[str, ...]:
+    """What this pool cannot enforce."""
+    if pool == "prefork":
+        return ()
+    limited = sorted(
+        name
+        for name, task in app.tasks.items()
+        if (task.soft_time_limit or task.time_limit) and not inspect.iscoroutinefunction(task.run)
+    )
+    if not limited:
+        return ()
+    names = ", ".join(limited)
+    what = "soft time limits" if pool == "threads" else "time limits"
+    return (f"{what} of def tasks are not enforced in the {pool} pool: {names}",)

@@ -1,0 +1,124 @@
+"""What a worker is told: by its command line, and by the application its children load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from umbel.identity import default_nodename, node_format
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """The command line, as plain data that children receive.
+
+    ``None`` leaves a choice to the application's settings.
+    """
+
+    app: str = ""
+    broker: str | None = None
+    result_backend: str | None = None
+    workdir: str | None = None
+    hostname: str | None = None
+    concurrency: int | str | None = None
+    pool: str | None = None
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    loglevel: str | None = None
+    logfile: str | None = None
+    log_format: str | None = None
+    color: bool = False
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    prefetch_multiplier: int | None = None
+    purge: bool = False
+    until_empty: bool = False
+    config: tuple[str, ...] = ()
+
+    def log_path(self, index: int = 0) -> str | None:
+        """The log file of one process, format characters replaced; 0 is the supervisor.
+
+        Raises:
+            ValueError: the name has a ``%`` followed by an unknown character.
+        """
+        if self.logfile is None:
+            return None
+        return node_format(self.logfile, default_nodename(self.hostname), index=index)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the supervisor must know of an application it does not import.
+
+    The first child says it when the application is loaded.
+    """
+
+    name: str
+    broker_url: str
+    broker_options: dict[str, Any]
+    shown_broker: str
+    shown_backend: str
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    concurrency: int
+    pool: str
+    async_slots: int
+    has_async: bool
+    time_limit: float | None
+    soft_time_limit: float | None
+    max_tasks: int | None
+    max_memory: int | None
+    lease: float
+    max_crashes: int
+    threads_after_import: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What one engine is to do: for whom it claims, from where, with how many slots.
+
+    Attributes:
+        owner: in whose name messages are claimed.
+        node: the worker's name, as tasks see it.
+        queues: where to take messages from.
+        threads: slots for ``def`` tasks; the first is the thread that calls `Engine.work`.
+        async_slots: how many ``async def`` tasks run at once.
+        lease: seconds for which claims hold without being renewed.
+        time_limit: for tasks that have none of their own.
+        soft_time_limit: as ``time_limit``.
+        prefetch: how many messages to hold unstarted; None has it measured.
+        until_empty: end when the queues are empty.
+    """
+
+    owner: str
+    node: str
+    queues: tuple[str, ...]
+    threads: int = 1
+    async_slots: int = 0
+    lease: float = 30.0
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    prefetch: int | None = None
+    until_empty: bool = False
+
+    @classmethod
+    def of(
+        cls, facts: Facts, options: WorkerOptions, *, owner: str, node: str, threads: int = 1
+    ) -> Duty:
+        """What the application and the command line say, for one engine."""
+        return cls(
+            owner=owner,
+            node=node,
+            queues=facts.queues,
+            threads=threads,
+            async_slots=facts.async_slots,
+            lease=facts.lease,
+            time_limit=facts.time_limit,
+            soft_time_limit=facts.soft_time_limit,
+            prefetch=options.prefetch_multiplier,
+            until_empty=options.until_empty,
+        )
