@@ -103,7 +103,7 @@ class Connections:
     @once_locked
     def server(self) -> Server:
         """The server that workers consume from, under all its roles."""
-        return _connect(self.read_url, self.app.conf.broker_transport_options)
+        return self._connect(self.read_url, self.app.conf.broker_transport_options)
 
     @once_locked
     def broker(self) -> Broker:
@@ -123,7 +123,7 @@ class Connections:
         """
         if self.write_url == self.read_url:
             return self.broker
-        return _broker_of(_connect(self.write_url, self.app.conf.broker_transport_options))
+        return _broker_of(self._connect(self.write_url, self.app.conf.broker_transport_options))
 
     # -- results ---------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Connections:
         if made is not None:
             return made
         url = wanted if "://" in wanted else f"{wanted}://"
-        server = _connect(url, self.app.conf.result_backend_transport_options)
+        server = self._connect(url, self.app.conf.result_backend_transport_options)
         if server.backend is None:
             msg = f"{mask_url(url)} cannot be a result backend"
             raise ImproperlyConfigured(msg)
@@ -185,11 +185,16 @@ class Connections:
         """
         self._seen = self._settings()
         url = self.app.conf.coordinator_url
-        server = _connect(url) if url else self.server
+        server = self._connect(url) if url else self.server
         if server.coordinator is None:
             msg = f"{mask_url(server.location)} cannot coordinate; set coordinator_url"
             raise ImproperlyConfigured(msg)
         return server.coordinator
+
+    def _connect(self, url: str, options: Mapping[str, Any] | None = None) -> Server:
+        from umbel import drivers
+
+        return drivers.connect(url, options, self.app.conf)
 
     # -- ending ----------------------------------------------------------------------------
 
@@ -213,12 +218,6 @@ class Connections:
 
 def _kind(name: str) -> Any:
     return Connections.__dict__.get(name)
-
-
-def _connect(url: str, options: Mapping[str, Any] | None = None) -> Server:
-    from umbel import drivers
-
-    return drivers.connect(url, options)
 
 
 def _broker_of(server: Server) -> Broker:

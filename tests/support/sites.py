@@ -169,4 +169,7 @@ class SQLiteSite(Site):
         return drivers.connect("sqlite:///offers.db")
 
 
-SITES: dict[str, type[Site]] = {"memory": MemorySite, "sqlite": SQLiteSite}
+SITES: dict[str, type[Site]] = {
+    "memory": MemorySite,
+    "sqlite": SQLiteSite,
+}

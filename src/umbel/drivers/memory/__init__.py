@@ -28,7 +28,7 @@ _servers: dict[str, Server] = {}
 _lock = Lock()
 
 
-def connect(url: str, given: Mapping[str, Any]) -> Server:
+def connect(url: str, given: Mapping[str, Any], _conf: Mapping[str, Any]) -> Server:
     """The server of this name in this process.
 
     Raises:

@@ -33,7 +33,7 @@ _OLDEST = (3, 35)
 _stores: WeakValueDictionary[tuple[int, str, options.Options], Store] = WeakValueDictionary()
 
 
-def connect(url: str, given: Mapping[str, Any]) -> Server:
+def connect(url: str, given: Mapping[str, Any], _conf: Mapping[str, Any]) -> Server:
     """The server whose file ``url`` names; the file is opened or created when first used.
 
     Raises:
