@@ -73,13 +73,7 @@ class Binding:
 
     def accepts(self, routing_key: str) -> bool:
         """Whether a message sent to the exchange with this key passes."""
-        match self.exchange.type:
-            case "fanout":
-                return True
-            case "topic":
-                return _topic_matches(self.routing_key.split("."), routing_key.split("."))
-            case _:
-                return self.routing_key == routing_key
+        return matches(self.exchange.type, self.routing_key, routing_key)
 
 
 binding = Binding
@@ -93,6 +87,17 @@ def as_exchange(value: Any) -> Exchange:
         return Exchange(value or "")
     described = value.as_dict().items()
     return Exchange(**{key: value for key, value in described if value is not None})
+
+
+def matches(kind: str, pattern: str, routing_key: str) -> bool:
+    """Whether an exchange of this type passes a key on to a queue bound with ``pattern``."""
+    match kind:
+        case "fanout":
+            return True
+        case "topic":
+            return _topic_matches(pattern.split("."), routing_key.split("."))
+        case _:
+            return pattern == routing_key
 
 
 def _topic_matches(pattern: list[str], words: list[str]) -> bool:

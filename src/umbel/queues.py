@@ -100,6 +100,11 @@ class Queue:
         return {**(self.queue_arguments or {}), **given}
 
     @property
+    def temporary(self) -> bool:
+        """Whether it goes with those who consume from it."""
+        return self.auto_delete or self.exclusive
+
+    @property
     def all_bindings(self) -> tuple[Binding, ...]:
         """Every exchange and key it is bound with: its own first, unless only others are given."""
         if self.bindings and not self.exchange.name:

@@ -14,6 +14,7 @@ from posts import Worker, ended, ids, post, posts, succeeded
 from umbel.clock import SystemClock
 from umbel.drivers.sqlite import (
     arrivals,
+    bindings,
     broadcasts,
     burial,
     claims,
@@ -29,7 +30,7 @@ READS_ALL = {"queues.FIND"}
 READS_A_PAGE = {"burial.NEWEST"}
 # Sorts what is held, or counts by queue what is held or delayed; for operators, too.
 SORTS = {"queues.BROWSE_CLAIMED", "queues.CLAIMED", "queues.DELAYED"}
-MODULES = (arrivals, broadcasts, burial, claims, coordinator, queues, reserving, results)
+MODULES = (arrivals, bindings, broadcasts, burial, claims, coordinator, queues, reserving, results)
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
     for module in MODULES

@@ -8,6 +8,8 @@ for every driver, and that ``tests/contract`` proves:
 * Leases belong to an owner, not to a message, and run on a clock that no client can set.
 * `settle` compares the fence: a claim that was lost settles nothing, publishes nothing.
 * Messages that are not due wait in the broker.
+* What is declared is seen by every process: whoever publishes to an exchange reaches the queues
+  that others have bound to it.
 * Every call ends within a deadline; a server that cannot be reached raises `OperationalError`.
 * Instances are safe to share between threads and notice when they woke up in a forked process.
 """
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from umbel.message import DeadLetter, Delivery, Message, Settlement
+    from umbel.queues import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Capabilities:
         shared: processes other than this one see the same queues.
         leases: claims end with the lease of their owner, and can be taken over by another;
             without, they end with the owner's connection.
+        exchanges: the server itself finds the queues of a message that names an exchange;
+            without, the publisher asks `Broker.route` and sends a copy to each.
     """
 
     priorities: bool = True
@@ -45,6 +50,7 @@ class Capabilities:
     fanout: bool = True
     shared: bool = True
     leases: bool = True
+    exchanges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,18 @@ class QueueStats:
     delayed: int
     claimed: int
     oldest_age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerStats:
+    """Who holds claims: its name, the seconds until its lease ends, and how many it holds.
+
+    ``lease_left`` is negative for a lease that has ended and was not reaped yet.
+    """
+
+    name: str
+    lease_left: float
+    claimed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +116,50 @@ class Broker(Protocol):
         """Give back connections and files; the instance may be used again."""
         ...
 
+    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+        """Make queues known, with the exchanges they are bound to and their bindings.
+
+        Safe to repeat, also while others do; on return every process sees the bindings, and the
+        queues take messages. Bindings that were made before stay. A queue with ``no_declare`` is
+        left alone. A queue that needs no declaration can be used without.
+
+        With ``owner``, a queue that is `temporary` is the owner's: when the last of its owners is
+        retired, or reaped after its lease ended, the queue goes with its bindings and with the
+        messages that nobody holds (without leases: some time after nobody consumes from it).
+
+        A driver that has lost its connection declares again what was declared through it.
+
+        Raises:
+            ImproperlyConfigured: the server has a queue or exchange of this name with other
+                arguments; the text names both.
+            OperationalError: the server cannot be reached.
+        """
+        ...
+
+    def route(self, exchange: str, routing_key: str) -> list[str]:
+        """The queues that a message sent to ``exchange`` with this key is meant for, sorted.
+
+        Empty where nothing is bound. Brokers with ``capabilities.exchanges`` are not asked: they
+        take messages that name an exchange as they are.
+        """
+        ...
+
+    def drop(self, queue: str) -> int:
+        """Delete a queue with its bindings and what nobody holds; returns how many messages."""
+        ...
+
     def publish(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         """Store all messages or none; they are durable on return.
 
         A message whose id already waits in the same queue with the same ``retries`` header is a
-        second copy, and is delivered as such.
+        second copy, and is delivered as such. With ``capabilities.exchanges`` a message that
+        names an exchange goes to every queue bound there, whatever its ``queue``; without, the
+        ``queue`` alone counts.
 
         Raises:
             OperationalError: not stored within ``timeout`` seconds (with ids chosen by the
                 caller, trying again is safe).
+            UnroutableError: a message names an exchange that has no queue for it.
         """
         ...
 
@@ -190,6 +243,10 @@ class Broker(Protocol):
 
     def reap(self, limit: int = 1000) -> int:
         """Give back what owners with an ended lease hold; returns how many messages."""
+        ...
+
+    def owners(self) -> list[OwnerStats]:
+        """Everyone who is enrolled, by name; empty where there are no leases."""
         ...
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:

@@ -7,16 +7,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from umbel.drivers.memory.bindings import Bindings
 from umbel.drivers.memory.lines import Lines, Place
 from umbel.exceptions import EncodeError, LeaseLost
 from umbel.message import DeadLetter, Delivery, Message, Settlement
-from umbel.ports.broker import Buried, Capabilities, QueueStats, Waiting
+from umbel.ports.broker import Buried, Capabilities, OwnerStats, QueueStats, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from umbel.drivers.memory.backend import MemoryBackend
     from umbel.drivers.memory.space import Space
+    from umbel.queues import Queue
 
 _BROADCAST_KEPT = 60.0
 _CAPABILITIES = Capabilities(atomic_results=True, shared=False)
@@ -30,6 +32,7 @@ class MemoryBroker:
         self._space = space
         self._backend = backend
         self._lines = Lines()
+        self._bindings = Bindings()
         self._owners: dict[str, float] = {}
         self._dead: dict[int, DeadLetter] = {}
         self._broadcasts: list[tuple[int, float, str, bytes]] = []
@@ -49,6 +52,24 @@ class MemoryBroker:
 
     def close(self) -> None:
         """Nothing to give back; what is queued stays."""
+
+    # ------------------------------------------------------------------------------ queues
+
+    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+        """Make queues and bindings known; see `Broker.declare`."""
+        with self._space.enter():
+            self._bindings.add(queues, owner)
+
+    def route(self, exchange: str, routing_key: str) -> list[str]:
+        """The queues that are bound; see `Broker.route`."""
+        with self._space.enter():
+            return self._bindings.find(exchange, routing_key)
+
+    def drop(self, queue: str) -> int:
+        """Delete a queue; see `Broker.drop`."""
+        with self._space.enter():
+            self._bindings.drop(queue)
+            return self.purge(queue)
 
     # ------------------------------------------------------------------------------ publish
 
@@ -76,9 +97,15 @@ class MemoryBroker:
     def retire(self, owner: str) -> None:
         """Forget ``owner`` and take back what it holds; see `Broker.retire`."""
         with self._space.enter():
-            self._owners.pop(owner, None)
             for place in self._held_by(owner):
                 self._free(place, charged=False, crashed=False)
+            self._forget(owner)
+
+    def _forget(self, owner: str) -> None:
+        """The owner is gone, and with it the queues that were there for it alone."""
+        self._owners.pop(owner, None)
+        for queue in self._bindings.forget(owner):
+            self.purge(queue)
 
     def extend(self, owners: Collection[str], lease: float) -> set[str]:
         """Renew leases that have not ended; see `Broker.extend`."""
@@ -214,7 +241,7 @@ class MemoryBroker:
         with self._space.enter():
             if not self._in_force(by):
                 raise LeaseLost(by)
-            self._owners.pop(owner, None)
+            self._forget(owner)
             return [self._claim(place, by) for place in self._held_by(owner)]
 
     # ------------------------------------------------------------------------------ upkeep
@@ -246,7 +273,19 @@ class MemoryBroker:
             lost = [p for p in self._lines if p.owner is not None and not self._in_force(p.owner)]
             for place in lost[:limit]:
                 self._free(place, charged=True, crashed=place.begun)
+            if len(lost) <= limit:
+                for owner in [owner for owner in self._owners if not self._in_force(owner)]:
+                    self._forget(owner)
             return len(lost[:limit])
+
+    def owners(self) -> list[OwnerStats]:
+        """Who is enrolled; see `Broker.owners`."""
+        with self._space.enter():
+            now = self._space.clock.monotonic()
+            return [
+                OwnerStats(name, self._owners[name] - now, len(self._held_by(name)))
+                for name in sorted(self._owners)
+            ]
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         """How queues stand; see `Broker.stats`."""

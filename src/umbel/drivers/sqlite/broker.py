@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from umbel.drivers.sqlite import arrivals, burial, claims, rows
+from umbel.drivers.sqlite import arrivals, bindings, burial, claims, rows
 from umbel.drivers.sqlite import queues as _queues
 from umbel.drivers.sqlite.bell import ring
 from umbel.drivers.sqlite.broadcasts import Broadcasts
@@ -14,7 +14,7 @@ from umbel.drivers.sqlite.reserving import Reserving
 from umbel.drivers.sqlite.settling import Settling
 from umbel.drivers.sqlite.store import LATE_CHECKPOINT, Line, Store
 from umbel.exceptions import LeaseLost
-from umbel.ports.broker import Buried, Capabilities, QueueStats, Waiting
+from umbel.ports.broker import Buried, Capabilities, OwnerStats, QueueStats, Waiting
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from umbel.drivers.sqlite.bell import Rung
     from umbel.message import Delivery, Message, Settlement
+    from umbel.queues import Queue
 
 _CAPABILITIES = Capabilities(atomic_results=True)
 
@@ -57,6 +58,20 @@ class SQLiteBroker:
         self._reserving.close()
         self._settling.close()
         self._broadcasts.close()
+
+    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+        """Make queues and bindings known; see `Broker.declare`."""
+        if queues:
+            self._upkeep.write(lambda db: bindings.bind(db, queues, owner))
+
+    def route(self, exchange: str, routing_key: str) -> list[str]:
+        """The queues that are bound; see `Broker.route`."""
+        return self._publishing.run(lambda db: bindings.find(db, exchange, routing_key))
+
+    def drop(self, queue: str) -> int:
+        """Delete a queue; see `Broker.drop`."""
+        self._upkeep.write(lambda db: db.execute(bindings.DROP, (queue,)))
+        return self.purge(queue)
 
     def publish(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         """Store all messages or none, in one transaction; see `Broker.publish`.
@@ -94,7 +109,7 @@ class SQLiteBroker:
 
         def retire(db: sqlite3.Connection) -> list[Rung]:
             freed = db.execute(claims.RETIRE, (owner,)).fetchall()
-            _forget(db, owner)
+            _forget(db, [owner])
             return arrivals.wake(db, Counter(queue for (queue,) in freed))
 
         ring(self._upkeep.write(retire))
@@ -142,7 +157,7 @@ class SQLiteBroker:
                 raise LeaseLost(by)
             fence = rows.numbers(db, 1)
             db.execute(claims.TAKEOVER, (by, fence, owner))
-            _forget(db, owner)
+            _forget(db, [owner])
             return claims.claimed(db, by, fence)
 
         return claims.deliveries(self._upkeep.write(takeover), by)
@@ -158,12 +173,18 @@ class SQLiteBroker:
             names = {"now": self._store.clock.monotonic(), "limit": limit}
             freed = db.execute(claims.REAP, names).fetchall()
             gone = db.execute(claims.FORGET_OWNERS, names).fetchall()
-            db.execute(claims.FORGET_LISTENERS, (rows.listed(name for (name,) in gone),))
+            _forget(db, [name for (name,) in gone])
             return len(freed), arrivals.wake(db, Counter(queue for (queue,) in freed))
 
         count, bells = self._upkeep.write(reap)
         ring(bells)
         return count
+
+    def owners(self) -> list[OwnerStats]:
+        """Who is enrolled; see `Broker.owners`."""
+        now = self._store.clock.monotonic()
+        found = self._upkeep.read(lambda db: db.execute(claims.OWNERS, (now,)).fetchall())
+        return [OwnerStats(*row) for row in found]
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         """How queues stand; see `Broker.stats`."""
@@ -215,6 +236,9 @@ class SQLiteBroker:
         return self._broadcasts.listen(channel, after=after, wait=wait)
 
 
-def _forget(db: sqlite3.Connection, owner: str) -> None:
-    db.execute(claims.FORGET_OWNER, (owner,))
-    db.execute(claims.FORGET_LISTENERS, (rows.listed([owner]),))
+def _forget(db: sqlite3.Connection, owners: Sequence[str]) -> None:
+    """Nobody is left under these names, nor what was there for them alone."""
+    names = rows.listed(owners)
+    db.execute(claims.FORGET_NAMED, (names,))
+    db.execute(claims.FORGET_LISTENERS, (names,))
+    bindings.forget(db, owners)

@@ -93,7 +93,11 @@ DELETE FROM owner
 WHERE NOT ({_IN_FORCE}) AND NOT EXISTS (SELECT 1 FROM place WHERE place.owner = owner.name)
 RETURNING name
 """
-FORGET_OWNER = "DELETE FROM owner WHERE name = ?"
+FORGET_NAMED = "DELETE FROM owner WHERE name IN (SELECT value FROM json_each(?))"
+OWNERS = """
+SELECT name, until - ?, (SELECT count(*) FROM place WHERE place.owner = owner.name)
+FROM owner ORDER BY name
+"""
 FORGET_LISTENERS = "DELETE FROM listener WHERE owner IN (SELECT value FROM json_each(?))"
 
 

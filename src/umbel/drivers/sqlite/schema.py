@@ -4,6 +4,8 @@ A message is two rows under one number: `payload` is what travels, written once 
 `place` is where it stands, small enough that a claim rewrites a few pages and not the bodies.
 A message is *delayed* while ``due_at`` is set, *claimed* while ``owner`` is set, else *ready*.
 
+A `binding` with an ``owner`` goes with it, and the queue with its last binding; without, it stays.
+
 `counter` numbers everything that must be ordered, and never gives a number twice; so a claim that
 was lost can not be mistaken for one of a later message.
 
@@ -144,7 +146,22 @@ _FIRST = Step(
         "CREATE INDEX unique_key_until ON unique_key (until)",
     ),
 )
-MIGRATIONS = (_FIRST,)
+_SECOND = Step(
+    1,
+    (
+        """CREATE TABLE binding (
+            exchange TEXT NOT NULL,
+            queue TEXT NOT NULL,
+            pattern TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            PRIMARY KEY (exchange, queue, pattern, owner)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX binding_queue ON binding (queue)",
+        "CREATE INDEX binding_owner ON binding (owner) WHERE owner <> ''",
+    ),
+)
+MIGRATIONS = (_FIRST, _SECOND)
 VERSION = len(MIGRATIONS)
 
 
