@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from umbel import current, signals
 ROOT = Path(__file__).resolve().parent.parent
 CI = bool(os.environ.get("CI"))
 SIGNALS = [value for value in vars(signals).values() if isinstance(value, signals.Signal)]
+
+# Whoever starts the tests in the background may have them ignore Ctrl-C, and so would everything
+# they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time limits on single examples fail on busy machines, not on wrong code. In CI the examples are
 # derived from the test alone, so that one commit has one verdict; elsewhere they are random, and
