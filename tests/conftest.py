@@ -71,8 +71,8 @@ def own_applications(nothing_left_behind):
     for app in current.all_apps():
         if app not in before:
             current.deregister_app(app)
-    for signal, connected in receivers.items():
-        signal.receivers = connected
+    for each, connected in receivers.items():
+        each.receivers = connected
     current._on_finalize[:] = finalizers
     current.set_default_app(default)
     current.set_current_app(mine)

@@ -169,7 +169,7 @@ def test_a_bound_method_lives_as_long_as_its_object(signal):
 
 def test_a_receiver_at_a_reused_address_is_connected(signal):
     """Identity is that of living objects, not of their addresses."""
-    for _ in range(100):
+    for _ in range(10):
 
         def short_lived(**_):
             return 1
