@@ -35,6 +35,7 @@ FIGURES = {
         Figure("enqueue_one_results", "Enqueue one by one, results on", "tasks/s", True, 0),
         Figure("enqueue_bulk", "Enqueue in bulk", "tasks/s", True, 0),
         Figure("enqueue_bulk_results", "Enqueue in bulk, results on", "tasks/s", True, 0),
+        Figure("enqueue_async", "Enqueue from asyncio", "tasks/s", True, 0),
         Figure("start_p50", "delay → start at 100/s, p50", "ms", digits=2),
         Figure("start_p99", "delay → start at 100/s, p99", "ms", digits=2),
         Figure("cpu", "Worker CPU per task, no results", "µs", digits=1),

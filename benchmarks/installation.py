@@ -84,6 +84,10 @@ class Installation(AbstractContextManager["Installation"]):
         """Enqueue tasks in bulk; their numbers, and tasks per second."""
         return self._enqueue("bulk", count, stored=stored)
 
+    def enqueue_from_asyncio(self, count: int) -> tuple[range, float]:
+        """Enqueue tasks from one event loop; their numbers, and tasks per second."""
+        return self._enqueue("from_asyncio", count, stored=False)
+
     def _enqueue(self, how: str, count: int, *, stored: bool) -> tuple[range, float]:
         numbers = self.probe.take(count)
         answer = self._producer.ask(
@@ -107,6 +111,10 @@ class Installation(AbstractContextManager["Installation"]):
     def results(self) -> int:
         """How many results are stored."""
         return int(self._producer.ask("results", seconds=30)["count"])
+
+    def outstanding(self) -> int:
+        """How many messages wait, or are held by a worker where that can be seen."""
+        return int(self._producer.ask("outstanding", seconds=30)["count"])
 
     def durability(self) -> str:
         """What survives a loss of power, in the system's own terms."""

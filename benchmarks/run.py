@@ -53,8 +53,8 @@ class Choice:
         by_scenario = {scenario.name: scenario.gives for scenario in SCENARIOS}
         named, figures = [], set()
         for word in words:
-            if word in by_name:
-                named.append(by_name[word])
+            if word.replace("_", "-") in by_name:
+                named.append(by_name[word.replace("_", "-")])
             elif word in FIGURES:
                 figures.add(word)
             elif word in by_scenario:
@@ -73,7 +73,7 @@ class Choice:
 def turns(choice: Choice, rounds: int) -> Iterator[tuple[int, Scenario, System]]:
     """Who is measured when: all systems side by side, another one first in each round."""
     for number in range(rounds):
-        for scenario in SCENARIOS:
+        for scenario in [each for each in SCENARIOS if number < each.rounds(rounds)]:
             count = len(choice.systems)
             for place in range(count):
                 system = choice.systems[(place + number) % count]
@@ -161,9 +161,13 @@ class Run:
 def _arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
-    parser.add_argument("--only", default="", help="names of systems and figures, with commas")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="names of systems and figures, with spaces or commas"
+    )
     parser.add_argument("--repetitions", type=int, help="rounds (3, quick: 1)")
-    parser.add_argument("--tasks", type=int, help="tasks in a drain (20000, quick: 600)")
+    parser.add_argument(
+        "--tasks", type=int, help="tasks in a drain, of which slow systems get a share (20000)"
+    )
     parser.add_argument("--json", type=Path, help="where to write the JSON file")
     parser.add_argument("--scratch", type=Path, help="folder for databases; its disk is measured")
     return parser.parse_args(words)
@@ -174,7 +178,6 @@ def _scale(arguments: argparse.Namespace) -> Scale:
     for name in ("repetitions", "tasks"):
         if getattr(arguments, name):
             plain[name] = getattr(arguments, name)
-    plain["singly"] = min(plain["singly"], plain["tasks"] // 2)
     return Scale(**plain)
 
 
@@ -190,7 +193,7 @@ def main(words: list[str]) -> int:
     """Run; 0 if every figure was measured, 1 if not, 2 for a wrong argument."""
     arguments = _arguments(words)
     try:
-        choice = Choice.of([word for word in arguments.only.split(",") if word])
+        choice = Choice.of([word for words in arguments.only for word in words.split(",") if word])
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.installation import Installation
+    from benchmarks.systems.system import System
 
 NANOSECONDS = 1e9
 MILLISECOND = 1e6
@@ -29,12 +30,21 @@ IMPORT_CLOCK = (
 Values = dict[str, float]
 
 
+class LeftoverError(Exception):
+    """A worker had run all tasks and was stopped, and messages came back to the queue."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} messages were in the queue after the worker had stopped")
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much of everything.
 
     Attributes:
-        tasks: drained in one repetition, of which ``singly`` are enqueued one by one.
+        tasks: drained in one repetition by a system of the speed of Umbel on SQLite; each system
+            gets its share of them.
+        singly: of these, so many at most are enqueued one by one.
         timed: tasks in the open loop.
         burst: seconds that a burst for the CPU figures should last.
         imports: fresh interpreters per repetition.
@@ -43,11 +53,15 @@ class Scale:
 
     tasks: int = 20_000
     singly: int = 2_000
-    timed: int = 1_000
-    burst: float = 3.0
+    timed: int = 500
+    burst: float = 2.0
     imports: int = 7
     repetitions: int = 3
     children: int = 2
+
+    def tasks_of(self, system: System) -> int:
+        """How many tasks this system drains in one repetition."""
+        return max(100, int(self.tasks * system.share))
 
 
 QUICK = Scale(tasks=600, singly=100, timed=60, burst=0.2, imports=2, repetitions=1)
@@ -55,38 +69,62 @@ QUICK = Scale(tasks=600, singly=100, timed=60, burst=0.2, imports=2, repetitions
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name, the figures it can give, and how it gets those that are wanted."""
+    """A name, the figures it can give, and how it gets those that are wanted.
+
+    Attributes:
+        share: in which share of all rounds it is run; what varies little needs fewer.
+    """
 
     name: str
     gives: frozenset[str]
     run: Callable[[Installation, Scale, frozenset[str]], Values]
+    share: float = 1.0
+
+    def rounds(self, repetitions: int) -> int:
+        """In how many of so many rounds it is run."""
+        return max(1, round(repetitions * self.share))
 
 
 def drain(bench: Installation, scale: Scale, wanted: frozenset[str]) -> Values:
     """Enqueue everything, then start a worker; results are not kept."""
-    return _drain(bench, scale, stored=False, only_enqueue="drain" not in wanted)
+    return _drain(bench, scale, wanted, stored=False)
 
 
 def drain_results(bench: Installation, scale: Scale, wanted: frozenset[str]) -> Values:
     """The same with results kept, until the last result can be read."""
-    values = _drain(bench, scale, stored=True, only_enqueue="drain_results" not in wanted)
+    plain = frozenset(name.removesuffix("_results") for name in wanted)
+    values = _drain(bench, scale, plain, stored=True)
     return {f"{name}_results": value for name, value in values.items()}
 
 
-def _drain(bench: Installation, scale: Scale, *, stored: bool, only_enqueue: bool) -> Values:
+def _drain(bench: Installation, scale: Scale, wanted: frozenset[str], *, stored: bool) -> Values:
+    values: Values = {}
+    tasks = scale.tasks_of(bench.system)
+    singly = min(scale.singly, tasks // 4)
     # One message beforehand opens the connection and loads what is loaded at first use.
     first, _ = bench.enqueue_one(1, stored=stored)
-    _, one = bench.enqueue_one(scale.singly, stored=stored)
-    last, bulk = bench.enqueue_bulk(scale.tasks - scale.singly - 1, stored=stored)
-    values = {"enqueue_one": one, "enqueue_bulk": bulk}
-    if only_enqueue:
-        return values
-    numbers = range(first.start, last.stop)
+    last, values["enqueue_one"] = bench.enqueue_one(singly, stored=stored)
+    if wanted & {"drain", "enqueue_bulk"}:
+        many = tasks - singly - 1
+        last, values["enqueue_bulk"] = bench.enqueue_bulk(many, stored=stored)
+    if "enqueue_async" in wanted:
+        bench.enqueue_from_asyncio(1)
+        last, values["enqueue_async"] = bench.enqueue_from_asyncio(singly)
+    if "drain" in wanted:
+        values["drain"] = _drained(bench, scale, range(first.start, last.stop), stored=stored)
+    return values
+
+
+def _drained(bench: Installation, scale: Scale, numbers: range, *, stored: bool) -> float:
+    """Tasks per second of a worker that is started now and stopped when it has done them all."""
     bench.start_worker(scale.children)
-    ended = bench.wait_drained(numbers, results=scale.tasks if stored else 0)
+    ended = bench.wait_drained(numbers, results=len(numbers) if stored else 0)
     took = (ended - min(bench.probe.starts(numbers))) / NANOSECONDS
     bench.stop_worker()
-    return {"drain": scale.tasks / took, **values}
+    left = bench.outstanding()
+    if left:
+        raise LeftoverError(left)
+    return len(numbers) / took
 
 
 def serve(bench: Installation, scale: Scale, wanted: frozenset[str]) -> Values:
@@ -95,7 +133,7 @@ def serve(bench: Installation, scale: Scale, wanted: frozenset[str]) -> Values:
     worker = bench.start_worker(scale.children)
     first, _ = bench.enqueue_one(1)
     bench.wait_started(first, READY_SECONDS)
-    warm_up = min(WARM_UP, scale.tasks)
+    warm_up = min(WARM_UP, scale.tasks_of(bench.system))
     numbers, _ = bench.enqueue_bulk(warm_up)
     ended = bench.wait_drained(numbers)
     rate = warm_up / ((ended - min(bench.probe.starts(numbers))) / NANOSECONDS)
@@ -178,15 +216,20 @@ def _given(*names: str) -> frozenset[str]:
 
 
 SCENARIOS = [
-    Scenario("drain", _given("drain", "enqueue_one", "enqueue_bulk"), drain),
+    Scenario("drain", _given("drain", "enqueue_one", "enqueue_bulk", "enqueue_async"), drain),
     Scenario(
         "drain_results",
         _given("drain_results", "enqueue_one_results", "enqueue_bulk_results"),
         drain_results,
     ),
     Scenario(
-        "serve", _given("start_p50", "start_p99", "cpu", "cpu_results", "pss", "idle_cpu"), serve
+        "serve",
+        _given("start_p50", "start_p99", "cpu", "cpu_results", "pss", "idle_cpu"),
+        serve,
+        share=2 / 3,
     ),
-    Scenario("start_stop", _given("ready_task", "ready_line", "idle_stop"), start_stop),
-    Scenario("import", _given("import"), import_time),
+    Scenario(
+        "start_stop", _given("ready_task", "ready_line", "idle_stop"), start_stop, share=2 / 3
+    ),
+    Scenario("import", _given("import"), import_time, share=1 / 3),
 ]

@@ -6,17 +6,24 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import psycopg
 
 from benchmarks.processes import Tree
 from benchmarks.waiting import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from types import ModuleType
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
+TESTS = Path(__file__).parent.parent / "tests" / "support"
 LAST_DATABASE = 15
+CTL_SECONDS = 60
 CLAIM = "umbel-benchmarks"
 
 
@@ -77,8 +84,14 @@ class RedisServer:
             self._database = self._empty_database()
             undo.pop_all()
         self.url = urlsplit(server)._replace(path=f"/{self._database}").geturl()
+        self.survives = self._survives()
         info = self._connection.call("INFO", "server").splitlines()
         self.version = next(line.partition(":")[2] for line in info if "redis_version" in line)
+
+    def _survives(self) -> str:
+        persistence = self._connection.call("INFO", "persistence")
+        appends = "aof_enabled:1" in persistence
+        return "in Redis's memory and its log" if appends else "in Redis's memory only"
 
     def _local(self) -> str | None:
         try:
@@ -139,12 +152,122 @@ class RedisServer:
             self._tree.terminate(10)
 
 
+def _servers_of_the_tests() -> ModuleType:
+    """What the tests know about finding, starting and installing servers."""
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    import servers
+
+    return servers
+
+
+class RabbitServer:
+    """A virtual host of its own on a RabbitMQ; each turn has a queue of its own in it.
+
+    Without ``rabbitmqctl`` no virtual host can be made; a server is then started for the run,
+    unless the environment names one, whose virtual host is used as it is.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        found = _servers_of_the_tests()
+        kind = found.KINDS["amqp"]
+        self._started = None
+        self._vhost = ""
+        given = os.environ.get("UMBEL_TEST_AMQP_URL")
+        shared = given or (kind.usual if kind.answers(kind.usual) else None)
+        if shared and self._make_vhost(
+            f"umbel-benchmarks-{os.getpid()}", urlsplit(shared).username
+        ):
+            self.url = urlsplit(shared)._replace(path=f"/{self._vhost}").geturl()
+        elif given:
+            self.url = given
+        else:
+            self._started = found.private("amqp", scratch).start()
+            self.url = self._started.url
+        self.version = _rabbit_version(self.url)
+
+    def _make_vhost(self, user: str) -> bool:
+        name = f"umbel-benchmarks-{os.getpid()}"
+        try:
+            _rabbitmqctl("add_vhost", name)
+            self._vhost = name
+            _rabbitmqctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Delete the virtual host with all that is in it, or end the server started here."""
+        if self._vhost:
+            _rabbitmqctl("delete_vhost", self._vhost)
+        if self._started is not None:
+            self._started.kill()
+
+
+def _rabbitmqctl(*words: str) -> None:
+    subprocess.run(
+        ["rabbitmqctl", "--quiet", *words], check=True, capture_output=True, timeout=CTL_SECONDS
+    )
+
+
+def _rabbit_version(url: str) -> str:
+    """The version that the server states when a connection begins."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 5672), timeout=5) as connection:
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        greeting = connection.recv(4096)
+    _, _, after = greeting.partition(b"\x07versionS")
+    return after[4 : 4 + int.from_bytes(after[:4])].decode()
+
+
+class PostgresServer:
+    """A database of its own on a PostgreSQL server, made anew for each turn."""
+
+    def __init__(self, scratch: Path) -> None:
+        found = _servers_of_the_tests()
+        kind = found.KINDS["postgres"]
+        self._started = None
+        given = os.environ.get("UMBEL_TEST_POSTGRES_URL")
+        server = given or (kind.usual if kind.answers(kind.usual) else None)
+        if server is None:
+            self._started = found.private("postgres", scratch).start()
+            server = self._started.url
+        self._connection = psycopg.connect(server, autocommit=True)
+        self._name = f"umbel_benchmarks_{os.getpid()}"
+        self.url = urlsplit(server)._replace(path=f"/{self._name}").geturl()
+        self.version = str(self._ask("show server_version")).partition(" ")[0]
+        waits = self._ask("show fsync") == "on" and self._ask("show synchronous_commit") == "on"
+        self.survives = "a commit reaches the disk" if waits else "a commit does not wait for disk"
+
+    def _ask(self, question: str) -> object:
+        row = self._connection.execute(question).fetchone()
+        return row[0] if row else None
+
+    def empty(self) -> None:
+        """Make the database anew; whoever is still connected is not any more."""
+        self._drop()
+        self._connection.execute(f"create database {self._name}")
+
+    def _drop(self) -> None:
+        self._connection.execute(f"drop database if exists {self._name} with (force)")
+
+    def close(self) -> None:
+        """Drop the database, and end the server if it was started here."""
+        self._drop()
+        self._connection.close()
+        if self._started is not None:
+            self._started.kill()
+
+
 class Servers:
     """The servers of one run, each made when first asked for."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._redis: RedisServer | None = None
+        self._rabbitmq: RabbitServer | None = None
+        self._postgres: PostgresServer | None = None
+        self._turns = 0
 
     @property
     def redis(self) -> RedisServer:
@@ -153,11 +276,37 @@ class Servers:
             self._redis = RedisServer(self._scratch)
         return self._redis
 
+    @property
+    def rabbitmq(self) -> RabbitServer:
+        """The RabbitMQ virtual host of this run."""
+        if self._rabbitmq is None:
+            self._rabbitmq = RabbitServer(self._scratch)
+        return self._rabbitmq
+
+    @property
+    def postgres(self) -> PostgresServer:
+        """The PostgreSQL database of this run."""
+        if self._postgres is None:
+            self._postgres = PostgresServer(self._scratch)
+        return self._postgres
+
+    def queue(self) -> str:
+        """A queue name that no turn of this run has had."""
+        self._turns += 1
+        return f"bench{os.getpid()}n{self._turns}"
+
     def versions(self) -> dict[str, str]:
         """Names and versions of the servers in use."""
-        return {} if self._redis is None else {"redis-server": self._redis.version}
+        used = {
+            "redis-server": self._redis,
+            "rabbitmq-server": self._rabbitmq,
+            "postgresql": self._postgres,
+        }
+        return {name: server.version for name, server in used.items() if server is not None}
 
     def close(self) -> None:
         """Leave all of them as they were found."""
-        if self._redis is not None:
-            self._redis.close()
+        with contextlib.ExitStack() as closing:
+            for server in (self._redis, self._rabbitmq, self._postgres):
+                if server is not None:
+                    closing.callback(server.close)

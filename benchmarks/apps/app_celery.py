@@ -1,4 +1,4 @@
-"""The no-op tasks on Celery, and how a user enqueues them."""
+"""The no-op tasks on Celery, and how a user enqueues them; on Redis or RabbitMQ."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 import redis
 from celery import Celery
 from probe import mark
+from stored import counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-URL = os.environ["BENCH_REDIS_URL"]
+BROKER = os.environ["BENCH_BROKER"]
+RESULTS = os.environ["BENCH_RESULTS"]
+QUEUE = os.environ["BENCH_QUEUE"]
 
-app = Celery("bench", broker=URL, backend=URL)
+app = Celery("bench", broker=BROKER, backend=RESULTS)
+app.conf.task_default_queue = QUEUE
+app.conf.broker_connection_retry_on_startup = True
 if os.environ.get("BENCH_TUNED"):
     app.conf.worker_prefetch_multiplier = 128
+if os.environ.get("BENCH_CONFIRM"):
+    app.conf.broker_transport_options = {"confirm_publish": True}
 
 
 @app.task(ignore_result=True)
@@ -35,7 +42,9 @@ class Queue:
     """Celery as a producer sees it."""
 
     def __init__(self) -> None:
-        self.redis = redis.Redis.from_url(URL)
+        self.results = counter(RESULTS, redis_keys="celery-task-meta-*")
+        self.redis = redis.Redis.from_url(BROKER) if BROKER.startswith("redis") else None
+        self.connection = app.connection_for_read()
 
     def sender(self, *, stored: bool) -> Callable[[int], object]:
         return (noop_stored if stored else noop).delay
@@ -48,10 +57,10 @@ class Queue:
                 task.apply_async((index,), producer=producer)
 
     def outstanding(self) -> int:
-        return int(self.redis.llen("celery")) + int(self.redis.hlen("unacked"))
-
-    def results(self) -> int:
-        return sum(1 for _ in self.redis.scan_iter("celery-task-meta-*", count=5000))
+        if self.redis is not None:
+            return int(self.redis.llen(QUEUE)) + int(self.redis.hlen("unacked"))
+        channel = self.connection.default_channel
+        return int(channel.queue_declare(QUEUE, passive=True).message_count)
 
     def durability(self) -> str:
-        return "as Redis is configured: here in memory only; acknowledged before the task runs"
+        return f"{os.environ['BENCH_SURVIVES']}; acknowledged before the task runs"

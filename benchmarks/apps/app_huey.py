@@ -1,4 +1,4 @@
-"""The no-op tasks on Huey, and how a user enqueues them."""
+"""The no-op tasks on Huey, and how a user enqueues them; on SQLite or Redis."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from huey import SqliteHuey
+from huey import RedisHuey, SqliteHuey
 from probe import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FILE = os.environ["BENCH_SQLITE_FILE"]
+BROKER = os.environ["BENCH_BROKER"]
+QUEUE = os.environ["BENCH_QUEUE"]
+FILE = BROKER.removeprefix("sqlite:///")
 OPTIONS: dict[str, Any] = {"fsync": False} if os.environ.get("BENCH_DURABILITY") == "off" else {}
-SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 
-huey = SqliteHuey("bench", filename=FILE, **OPTIONS)
+huey: RedisHuey | SqliteHuey
+if BROKER.startswith("redis"):
+    huey = RedisHuey(QUEUE, url=BROKER)
+else:
+    huey = SqliteHuey(QUEUE, filename=FILE, **OPTIONS)
 
 
 # Huey stores what a task returns, and nothing when it returns None.
@@ -35,7 +40,11 @@ class Queue:
     """Huey as a producer sees it."""
 
     def __init__(self) -> None:
-        self.reader = sqlite3.connect(FILE, isolation_level=None, timeout=5)
+        self.reader = (
+            None
+            if BROKER.startswith("redis")
+            else sqlite3.connect(FILE, isolation_level=None, timeout=5)
+        )
 
     def sender(self, *, stored: bool) -> Callable[[int], object]:
         return noop_stored if stored else noop
@@ -45,11 +54,14 @@ class Queue:
 
     def outstanding(self) -> int:
         # Huey deletes a message when a worker takes it: what runs is not seen here.
+        if self.reader is None:
+            return int(huey.storage.queue_size())
         return int(self.reader.execute("select count(*) from task").fetchone()[0])
 
     def results(self) -> int:
+        if self.reader is None:
+            return int(huey.storage.result_store_size())
         return int(self.reader.execute("select count(*) from kv").fetchone()[0])
 
     def durability(self) -> str:
-        mode = huey.storage.conn.execute("pragma synchronous").fetchone()[0]
-        return f"synchronous={SYNCHRONOUS[mode]}; acknowledged before the task runs"
+        return f"{os.environ['BENCH_SURVIVES']}; acknowledged before the task runs"

@@ -8,6 +8,7 @@ alone, so the pipe costs the measured system nothing.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -17,7 +18,9 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
+
+AT_ONCE = 32
 
 
 class Queue(Protocol):
@@ -25,6 +28,10 @@ class Queue(Protocol):
 
     def sender(self, *, stored: bool) -> Callable[[int], object]:
         """The call that enqueues one no-op task, whose result is kept or not."""
+        ...
+
+    def async_sender(self) -> Callable[[int], Awaitable[object]]:
+        """The same from asyncio, result not kept; only of systems that have such a call."""
         ...
 
     def send_many(self, indexes: range, *, stored: bool) -> None:
@@ -64,6 +71,25 @@ class Producer:
         self.queue.send_many(range(start, start + count), stored=stored)
         return {"seconds": time.perf_counter() - began}
 
+    def from_asyncio(self, start: int, count: int, *, stored: bool) -> dict[str, float]:  # noqa: ARG002
+        """Enqueue tasks from coroutines of one event loop; how long it took."""
+        loop: asyncio.AbstractEventLoop | None = getattr(self.queue, "loop", None)
+        if loop is None:
+            loop = self.queue.loop = asyncio.new_event_loop()  # type: ignore[attr-defined]
+        numbers = iter(range(start, start + count))
+        began = time.perf_counter()
+        loop.run_until_complete(self._send_all(numbers))
+        return {"seconds": time.perf_counter() - began}
+
+    async def _send_all(self, numbers: Iterator[int]) -> None:
+        send = self.queue.async_sender()
+
+        async def send_some() -> None:
+            for number in numbers:
+                await send(number)
+
+        await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
+
     def open_loop(self, start: int, count: int, *, rate: float, seed: int) -> dict[str, list[int]]:
         """Enqueue at random moments (Poisson), whether or not earlier tasks have finished.
 
@@ -97,6 +123,10 @@ class Producer:
     def results(self) -> dict[str, int]:
         """How many results are stored now."""
         return {"count": self.queue.results()}
+
+    def outstanding(self) -> dict[str, int]:
+        """How many messages wait or are held now."""
+        return {"count": self.queue.outstanding()}
 
     def durability(self) -> dict[str, str]:
         """What survives a loss of power."""

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.systems.celery_redis import CeleryRedis, CeleryRedisTuned
-from benchmarks.systems.huey_sqlite import HueySqlite, HueySqliteOff
-from benchmarks.systems.raw_sqlite import RawSqlite
-from benchmarks.systems.umbel_sqlite import UmbelSqlite, UmbelSqliteNormal
+from benchmarks.systems.asyncio_peers import Arq, Saq, Taskiq
+from benchmarks.systems.celery import (
+    CeleryRabbitmq,
+    CeleryRabbitmqConfirmed,
+    CeleryRedis,
+    CeleryRedisTuned,
+)
+from benchmarks.systems.dramatiq import DramatiqRabbitmq, DramatiqRabbitmqConfirmed, DramatiqRedis
+from benchmarks.systems.huey import HueyRedis, HueySqlite, HueySqliteOff
+from benchmarks.systems.procrastinate import Procrastinate
+from benchmarks.systems.raw import RawPostgres, RawRabbitmq, RawRedis, RawSqlite
+from benchmarks.systems.rq import Rq
+from benchmarks.systems.umbel import (
+    UmbelPostgres,
+    UmbelRabbitmq,
+    UmbelRedis,
+    UmbelSqlite,
+    UmbelSqliteNormal,
+)
 
 if TYPE_CHECKING:
     from benchmarks.systems.system import System
@@ -15,9 +30,26 @@ if TYPE_CHECKING:
 SYSTEMS: list[type[System]] = [
     UmbelSqlite,
     UmbelSqliteNormal,
-    CeleryRedis,
-    CeleryRedisTuned,
     HueySqlite,
     HueySqliteOff,
     RawSqlite,
+    UmbelRedis,
+    CeleryRedis,
+    CeleryRedisTuned,
+    DramatiqRedis,
+    HueyRedis,
+    Rq,
+    Taskiq,
+    Saq,
+    Arq,
+    RawRedis,
+    UmbelRabbitmq,
+    CeleryRabbitmq,
+    CeleryRabbitmqConfirmed,
+    DramatiqRabbitmq,
+    DramatiqRabbitmqConfirmed,
+    RawRabbitmq,
+    UmbelPostgres,
+    Procrastinate,
+    RawPostgres,
 ]

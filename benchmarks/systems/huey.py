@@ -1,10 +1,11 @@
-"""Huey on SQLite, as it comes (every commit reaches the disk) and without waiting for the disk."""
+"""Huey on Redis and SQLite: as it comes, and on SQLite without waiting for the disk."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from benchmarks.systems import places
 from benchmarks.systems.system import System
 
 if TYPE_CHECKING:
@@ -18,18 +19,21 @@ class HueySqlite(System):
 
     name = "huey-sqlite"
     title = "Huey on SQLite"
+    broker = "SQLite"
     app = "app_huey"
     statement = "from huey import SqliteHuey"
     packages = ("huey",)
     ready_line = re.compile(r"Huey consumer started")
+    lacks = frozenset({"enqueue_async"})
+    share = 0.25
 
     def worker(self, python: Path, *, children: int, talkative: bool) -> list[str]:
         command = [str(python), "-m", "huey.bin.huey_consumer", f"{self.app}.huey"]
         quiet = [] if talkative else ["--quiet"]
         return [*command, "--workers", str(children), "--worker-type", "process", *quiet]
 
-    def environment(self, folder: Path, servers: Servers) -> dict[str, str]:  # noqa: ARG002
-        return {"BENCH_SQLITE_FILE": str(folder / "huey.db")}
+    def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
+        return places.on_sqlite(folder, servers, "synchronous=FULL")
 
 
 class HueySqliteOff(HueySqlite):
@@ -37,6 +41,22 @@ class HueySqliteOff(HueySqlite):
 
     name = "huey-sqlite-off"
     title = "Huey on SQLite, fsync=False"
+    lacks = HueySqlite.lacks | {"import", "ready_task", "ready_line", "idle_stop"}
+    share = 1.0
 
     def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
-        return {**super().environment(folder, servers), "BENCH_DURABILITY": "off"}
+        place = places.on_sqlite(folder, servers, "synchronous=OFF")
+        return {**place, "BENCH_DURABILITY": "off"}
+
+
+class HueyRedis(HueySqlite):
+    """Huey on Redis, where it waits for messages instead of looking for them."""
+
+    name = "huey-redis"
+    title = "Huey on Redis"
+    broker = "Redis"
+    statement = "from huey import RedisHuey"
+    share = 0.4
+
+    def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
+        return places.on_redis(folder, servers)
