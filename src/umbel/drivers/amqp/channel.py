@@ -2,25 +2,100 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+from umbel.drivers.amqp import errors
+from umbel.drivers.amqp.acks import Acks
+from umbel.drivers.amqp.codec import Encoder
+from umbel.drivers.amqp.confirms import Confirms
+from umbel.drivers.amqp.errors import ChannelClosed, ConnectionLost, ConsumerCancelled, Unsent
+from umbel.drivers.amqp.messages import Answer, Confirm, Incoming, QueueOk, Returned
+from umbel.drivers.amqp.methods import commands
+from umbel.exceptions import OperationalError, UmbelError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from umbel.drivers.amqp.messages import Incoming, Outgoing, QueueOk
+    from umbel.drivers.amqp.confirms import Failure
+    from umbel.drivers.amqp.link import Link
+    from umbel.drivers.amqp.messages import Outgoing
+    from umbel.drivers.amqp.methods import Method
+
+_GOODBYE = 3.0
+_Queue, _Exchange, _Basic = commands.Queue, commands.Exchange, commands.Basic
 
 
 class Channel:
-    """Made by `Connection.channel`; dead once the connection or the server has closed it.
+    """Made by `Connection.channel`; of no use once the server or a lost connection has closed it.
 
-    Declarations and other questions to the server: one thread at a time (a lock sees to it).
-    `publish`, `ack`, `nack`, `ack_many`, `interrupt` and `unconfirmed`: any thread. `receive`: one
-    thread. Every method raises `OperationalError` when the channel or connection is gone.
+    Declarations and other questions to the server: one thread at a time. `publish`,
+    `wait_confirmed`, `unconfirmed`, `ack`, `nack`, `ack_many` and `interrupt`: any thread.
+    `receive`: one thread. Every method raises `OperationalError` when the channel or the connection
+    is gone.
     """
+
+    def __init__(self, link: Link, answer_timeout: float) -> None:
+        self._link = link
+        self._answer_timeout = answer_timeout
+        self._closed: UmbelError | None = None
+        self._asking = Lock()
+        self._answer: Answer | None = None
+        self._publishing = Lock()
+        self._confirms: Confirms | None = None
+        self._acks = Acks()
+        self._acking = Lock()
+        self._inbox: deque[Incoming] = deque()
+        self._consumers: dict[str, str] = {}
+        self._without_acks: set[str] = set()
+        self._cancelled: deque[ConsumerCancelled] = deque()
+        self._interrupted = False
+        self._number = link.enter(self)
+        self._encoder = Encoder(self._number, link.tuned.frame_max)
+        self._ask(commands.Channel.Open, commands.Channel.OpenOk)
 
     @property
     def is_open(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be used, as far as is known."""
+        return self._closed is None and self._link.lost is None
+
+    def _check(self) -> None:
+        self._link.check()
+        if self._closed is not None:
+            raise errors.again(self._closed) from self._closed
+
+    # --------------------------------------------------------------------- questions and answers
+
+    def _ask(self, method: type[Method], *answers: type[Method], **values: Any) -> Answer:
+        """Send a question and wait for one of its answers."""
+        with self._asking:
+            self._check()
+            self._answer = None
+            deadline = time.monotonic() + self._answer_timeout
+            self._link.send(self._encoder.method(method, **values), deadline)
+            if not self._link.wait(lambda: self._answer or self._closed, deadline):
+                # The answer may come later and would be taken for that of the next question.
+                late = ConnectionLost(self._late(method))
+                self._link.lose(late)
+                raise late
+            answer = self._answer
+            if answer is None:
+                self._check()
+            elif isinstance(answer.method, answers):
+                return answer
+            confused = ConnectionLost(f"{self._link.place} answered {method.name} with {answer}")
+            self._link.lose(confused)
+            raise confused
+
+    def _late(self, method: type[Method]) -> str:
+        blocked = f" (it is blocked: {self._link.blocked})" if self._link.blocked else ""
+        return (
+            f"{self._link.place} has not answered {method.name} within "
+            f"{self._answer_timeout:g} s{blocked}"
+        )
 
     def declare_queue(
         self,
@@ -38,7 +113,17 @@ class Channel:
             DeclarationMismatch: it exists with other arguments (the channel is closed then).
             NotFound: ``passive``, and it does not exist (the channel is closed then).
         """
-        raise NotImplementedError
+        found = self._ask(
+            _Queue.Declare,
+            _Queue.DeclareOk,
+            queue=name,
+            durable=durable,
+            exclusive=exclusive,
+            auto_delete=auto_delete,
+            passive=passive,
+            arguments=arguments,
+        ).method
+        return QueueOk(found.queue, found.message_count, found.consumer_count)
 
     def declare_exchange(
         self,
@@ -52,6 +137,17 @@ class Channel:
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Make sure an exchange exists; raises as `declare_queue`."""
+        self._ask(
+            _Exchange.Declare,
+            _Exchange.DeclareOk,
+            exchange=name,
+            exchange_type=kind,
+            durable=durable,
+            auto_delete=auto_delete,
+            passive=passive,
+            internal=internal,
+            arguments=arguments,
+        )
 
     def bind_queue(
         self,
@@ -60,7 +156,13 @@ class Channel:
         routing_key: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        """Have ``exchange`` send what matches to ``queue``; raises NotFound."""
+        """Have ``exchange`` send what matches to ``queue``.
+
+        Raises:
+            NotFound: one of them does not exist (the channel is closed then).
+        """
+        values = {"queue": queue, "exchange": exchange, "routing_key": routing_key}
+        self._ask(_Queue.Bind, _Queue.BindOk, **values, arguments=arguments)
 
     def unbind_queue(
         self,
@@ -69,7 +171,9 @@ class Channel:
         routing_key: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        """Undo `bind_queue`."""
+        """Undo `bind_queue`; nothing happens if there is no such binding."""
+        values = {"queue": queue, "exchange": exchange, "routing_key": routing_key}
+        self._ask(_Queue.Unbind, _Queue.UnbindOk, **values, arguments=arguments)
 
     def bind_exchange(
         self,
@@ -78,54 +182,127 @@ class Channel:
         routing_key: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        """Have exchange ``source`` send what matches to exchange ``destination``."""
+        """Have exchange ``source`` send what matches to exchange ``destination``.
+
+        Raises:
+            NotFound: one of them does not exist (the channel is closed then).
+        """
+        values = {"destination": destination, "source": source, "routing_key": routing_key}
+        self._ask(_Exchange.Bind, _Exchange.BindOk, **values, arguments=arguments)
 
     def delete_queue(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
         """Delete a queue; returns how many messages went with it (0 if there was none)."""
-        raise NotImplementedError
+        found = self._ask(
+            _Queue.Delete, _Queue.DeleteOk, queue=name, if_unused=if_unused, if_empty=if_empty
+        ).method
+        count: int = found.message_count
+        return count
 
     def delete_exchange(self, name: str, *, if_unused: bool = False) -> None:
         """Delete an exchange; nothing happens if there is none."""
+        self._ask(_Exchange.Delete, _Exchange.DeleteOk, exchange=name, if_unused=if_unused)
 
     def purge_queue(self, name: str) -> int:
         """Delete the waiting messages of a queue; returns how many. Raises NotFound."""
-        raise NotImplementedError
+        count: int = self._ask(_Queue.Purge, _Queue.PurgeOk, queue=name).method.message_count
+        return count
+
+    # -------------------------------------------------------------------------------- publishing
 
     def select_confirms(self) -> None:
         """Have the server confirm what is published from now on; idempotent."""
+        if self._confirms is None:
+            self._ask(commands.Confirm.Select, commands.Confirm.SelectOk)
+            self._confirms = Confirms()
 
     def publish(self, messages: Sequence[Outgoing], *, timeout: float) -> int:
-        """Write all messages in one go; returns the sequence number of the last.
+        """Write all messages in one go; returns the sequence number of the last (0 if none).
 
-        Written is not confirmed: see `wait_confirmed`. While the server is blocked (memory or
-        disk alarm) waits up to ``timeout`` seconds, then raises OperationalError with nothing
-        written.
+        Written is not confirmed: see `wait_confirmed`. While the server takes no messages (memory
+        or disk alarm) this waits up to ``timeout`` seconds.
+
+        Raises:
+            Unsent: nothing was written within ``timeout``; the messages are not in `unconfirmed`.
+            EncodeError: a message has no form in AMQP; nothing was written.
+            OperationalError: the channel or connection is gone: see `unconfirmed`.
         """
-        raise NotImplementedError
+        deadline = time.monotonic() + timeout
+        frames = self._encoder.publish(messages)
+        self._check()
+        link = self._link
+        if link.blocked is not None and not link.wait(lambda: link.blocked is None, deadline):
+            raise Unsent(f"{link.place} takes no messages at the moment: {link.blocked}")
+        if not self._publishing.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise Unsent(f"{link.place} did not take what was sent in time")
+        try:
+            self._check()
+            if self._confirms is None:
+                link.send(frames, deadline)
+                return 0
+            last = self._confirms.add(messages)
+            try:
+                link.send(frames, deadline)
+            except Unsent:
+                self._confirms.withdraw(len(messages))
+                raise
+            return last
+        finally:
+            self._publishing.release()
 
     def wait_confirmed(self, until_sequence: int, timeout: float) -> None:
         """Return when everything up to and including ``until_sequence`` is confirmed.
 
+        What failed is reported once, to whoever asks first; where both kinds of failure happened
+        the second is reported by the next call.
+
         Raises:
-            Nacked: the server refused some; its ``messages`` are those.
             Unroutable: mandatory messages came back; its ``messages`` are those.
+            Nacked: the server refused some; its ``messages`` are those.
             OperationalError: not within ``timeout`` seconds, or the channel is gone: see
                 `unconfirmed`.
         """
+        confirms = self._confirms
+        if confirms is None:
+            return
+
+        def settled() -> bool:
+            return confirms.is_settled(until_sequence) or self._closed is not None
+
+        if not self._link.wait(settled, time.monotonic() + timeout):
+            raise OperationalError(
+                f"{self._link.place} has not confirmed {len(confirms.waiting())} message(s) within "
+                f"{timeout:g} s; they may be stored or not, so try again with the same ids"
+            )
+        failures = confirms.take_failures(until_sequence)
+        returned = [each for each in failures if each.returned]
+        refused = [each for each in failures if not each.returned]
+        if returned:
+            confirms.put_back(refused)
+            raise errors.Unroutable([each.message for each in returned], returned[0].reason)
+        if refused:
+            raise errors.Nacked([each.message for each in refused])
+        if not confirms.is_settled(until_sequence):
+            self._check()
 
     def unconfirmed(self) -> list[Outgoing]:
         """What was published and neither confirmed nor refused, oldest first.
 
-        Also after the connection is lost: it may be with the server or not, and is to be sent
-        again.
+        Also when the connection is lost: it may be with the server or not, and is to be sent again.
         """
-        raise NotImplementedError
+        return [] if self._confirms is None else self._confirms.waiting()
+
+    def take_failures(self) -> list[Failure]:
+        """What the server refused or returned and `wait_confirmed` has not reported; once."""
+        return [] if self._confirms is None else self._confirms.take_failures()
+
+    # --------------------------------------------------------------------------------- consuming
 
     def qos(self, prefetch: int) -> None:
         """How many unacknowledged deliveries each consumer may hold; for consumers started later.
 
         0 is no bound.
         """
+        self._ask(_Basic.Qos, _Basic.QosOk, prefetch_count=min(prefetch, 65_535))
 
     def consume(
         self,
@@ -136,11 +313,31 @@ class Channel:
         no_ack: bool = False,
         arguments: Mapping[str, Any] | None = None,
     ) -> str:
-        """Start a consumer; returns its tag. Raises NotFound."""
-        raise NotImplementedError
+        """Start a consumer; returns its tag.
+
+        Raises:
+            NotFound: there is no such queue (the channel is closed then).
+        """
+        chosen = tag or f"umbel.{self._number}.{len(self._consumers) + 1}.{time.monotonic_ns()}"
+        # Its first deliveries may come before this thread sees the answer.
+        self._consumers[chosen] = queue
+        if no_ack:
+            self._without_acks.add(chosen)
+        self._ask(
+            _Basic.Consume,
+            _Basic.ConsumeOk,
+            queue=queue,
+            consumer_tag=chosen,
+            exclusive=exclusive,
+            no_ack=no_ack,
+            arguments=arguments,
+        )
+        return chosen
 
     def cancel(self, tag: str) -> None:
         """End a consumer; what it was sent already still comes out of `receive`."""
+        self._ask(_Basic.Cancel, _Basic.CancelOk, consumer_tag=tag)
+        self._consumers.pop(tag, None)
 
     def receive(self, limit: int, timeout: float) -> list[Incoming]:
         """Up to ``limit`` deliveries, in the order of the server.
@@ -151,23 +348,109 @@ class Channel:
             ConsumerCancelled: the server ended a consumer (after its deliveries were received).
             OperationalError: the channel or the connection is gone.
         """
-        raise NotImplementedError
+        inbox = self._inbox
+        if not inbox:
+            self._link.wait(self._has_news, time.monotonic() + timeout)
+        self._check()
+        if inbox:
+            taken = [inbox.popleft() for _ in range(min(limit, len(inbox)))]
+            if self._without_acks:
+                self._need_no_ack(taken)
+            return taken
+        if self._cancelled:
+            raise self._cancelled.popleft()
+        self._interrupted = False
+        return []
+
+    def _has_news(self) -> bool:
+        return bool(self._inbox or self._interrupted or self._cancelled or self._closed)
 
     def interrupt(self) -> None:
         """End a `receive` that waits; if none does, the next that would returns at once."""
+        self._interrupted = True
+        self._link.poke()
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Acknowledge one delivery, or all up to ``tag``."""
+        self._settle(self._encoder.ack(tag, multiple=multiple), tag, multiple=multiple)
 
     def nack(self, tag: int, *, multiple: bool = False, requeue: bool = True) -> None:
         """Give a delivery back, or discard it to the dead letter exchange of its queue."""
+        frame = self._encoder.nack(tag, multiple=multiple, requeue=requeue)
+        self._settle(frame, tag, multiple=multiple)
+
+    def _settle(self, frame: bytes, tag: int, *, multiple: bool) -> None:
+        with self._acking:
+            self._check()
+            if multiple:
+                self._acks.settle_up_to(tag)
+            else:
+                self._acks.settle((tag,))
+            self._link.send(frame, time.monotonic() + self._answer_timeout)
 
     def ack_many(self, tags: Collection[int]) -> None:
         """Acknowledge exactly these deliveries in one write, with as few frames as possible."""
+        ack = self._encoder.ack
+        with self._acking:
+            self._check()
+            floor, singles = self._acks.settle(tags)
+            frames = [ack(floor, multiple=True)] if floor else []
+            frames += map(ack, singles)
+            if frames:
+                self._link.send(b"".join(frames), time.monotonic() + self._answer_timeout)
 
     def get(self, queue: str, *, no_ack: bool = False) -> Incoming | None:
-        """Take one message; None if none is ready. Raises NotFound."""
-        raise NotImplementedError
+        """Take one message; None if none is ready.
+
+        Raises:
+            NotFound: there is no such queue (the channel is closed then).
+        """
+        answer = self._ask(_Basic.Get, _Basic.GetOk, _Basic.GetEmpty, queue=queue, no_ack=no_ack)
+        if no_ack and answer.message is not None:
+            with self._acking:
+                self._acks.settle((answer.message.delivery_tag,))
+        return answer.message
+
+    def _need_no_ack(self, messages: Sequence[Incoming]) -> None:
+        """Enter those that the server does not wait for."""
+        free = [m.delivery_tag for m in messages if m.consumer_tag in self._without_acks]
+        with self._acking:
+            self._acks.settle(free)
 
     def close(self) -> None:
         """Close the channel politely, within a bound; what was not acknowledged is requeued."""
+        if self.is_open:
+            self._answer_timeout = min(self._answer_timeout, _GOODBYE)
+            with suppress(UmbelError):
+                self._ask(commands.Channel.Close, commands.Channel.CloseOk, reply_code=200)
+                self._link.leave(self._number)
+            self._closed = self._closed or ChannelClosed("the channel was closed here")
+
+    # -------------------------------------------------------------- what the link has for us
+
+    def _take(self, event: Incoming | Confirm | Returned | Answer) -> None:
+        """Called by whichever thread reads, in the order in which things come."""
+        if type(event) is Incoming:
+            self._inbox.append(event)
+        elif isinstance(event, Confirm):
+            if self._confirms is not None:
+                self._confirms.settle(event)
+        elif isinstance(event, Returned):
+            if self._confirms is not None:
+                self._confirms.returned(event)
+        else:
+            self._take_answer(event)
+
+    def _take_answer(self, answer: Answer) -> None:
+        match answer.method:
+            case commands.Channel.Close() as method:
+                self._closed = errors.of_channel(method.reply_code, method.reply_text)
+                with suppress(UmbelError):
+                    frame = self._encoder.method(commands.Channel.CloseOk)
+                    self._link.send(frame, time.monotonic() + _GOODBYE)
+                    self._link.leave(self._number)
+            case _Basic.Cancel() as method:
+                queue = self._consumers.pop(method.consumer_tag, "")
+                self._cancelled.append(ConsumerCancelled(queue, method.consumer_tag))
+            case _:
+                self._answer = answer

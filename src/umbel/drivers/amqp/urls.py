@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from umbel.exceptions import ImproperlyConfigured, did_you_mean
+from umbel.settings.masking import mask_url
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+_SCHEMES = ("amqp", "amqps", "pyamqp", "rpc")
+_PORT, _TLS_PORT = 5672, 5671
+_OPTIONS = ("heartbeat", "connection_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,16 +24,26 @@ class AMQPUrl:
 
     What is missing is ``guest``, ``guest``, ``localhost``, 5672 (TLS: 5671) and ``/``.  Parts may
     be percent-encoded. ``str()`` gives the URL without its password.
+
+    Attributes:
+        heartbeat: seconds between heartbeats, where the URL says so (``?heartbeat=30``).
+        connect_timeout: seconds to connect, where it does (``?connection_timeout=5``).
     """
 
     host: str = "localhost"
-    port: int = 5672
+    port: int = _PORT
     user: str = "guest"
     password: str = field(default="guest", repr=False)
     vhost: str = "/"
     tls: bool = False
     heartbeat: int | None = None
     connect_timeout: float | None = None
+
+    def __str__(self) -> str:
+        scheme = "amqps" if self.tls else "amqp"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        vhost = "/" if self.vhost == "/" else quote(self.vhost, safe="")
+        return f"{scheme}://{quote(self.user, safe='')}@{host}:{self.port}/{vhost}"
 
 
 def parse(url: str) -> AMQPUrl:
@@ -29,7 +52,50 @@ def parse(url: str) -> AMQPUrl:
     Raises:
         ImproperlyConfigured: it is no such URL.
     """
-    raise NotImplementedError(url)
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+                       if parts.query else ())  # fmt: skip
+    except ValueError as error:
+        raise _wrong(text, f"{error}") from error
+    if parts.scheme not in _SCHEMES:
+        raise _wrong(text, "it does not begin with amqp:// or amqps://")
+    if parts.fragment or "#" in text:
+        raise _wrong(text, "write a # in user, password or vhost as %23")
+    tls = parts.scheme == "amqps"
+    return AMQPUrl(
+        host=unquote(parts.hostname or "localhost"),
+        port=port or (_TLS_PORT if tls else _PORT),
+        user=unquote(parts.username) if parts.username else "guest",
+        password=unquote(parts.password) if parts.password is not None else "guest",
+        vhost=_vhost(parts),
+        tls=tls,
+        **_options(text, options),
+    )
+
+
+def _vhost(parts: SplitResult) -> str:
+    """What follows the first ``/`` behind the host; nothing, or ``/`` alone, is the vhost ``/``."""
+    return unquote(parts.path[1:]) or "/"
+
+
+def _options(url: str, given: dict[str, str]) -> dict[str, int | float | None]:
+    for name in given:
+        if name not in _OPTIONS:
+            raise _wrong(url, f"there is no option {name!r}{did_you_mean(name, _OPTIONS)}")
+    found: dict[str, int | float | None] = {}
+    try:
+        if "heartbeat" in given:
+            found["heartbeat"] = int(given["heartbeat"])
+        if "connection_timeout" in given:
+            found["connect_timeout"] = float(given["connection_timeout"])
+    except ValueError as error:
+        raise _wrong(url, "heartbeat and connection_timeout are numbers of seconds") from error
+    if any(value is not None and not 0 <= value < float("inf") for value in found.values()):
+        raise _wrong(url, "heartbeat and connection_timeout are numbers of seconds")
+    return found
 
 
 def parse_many(urls: str) -> list[AMQPUrl]:
@@ -38,4 +104,14 @@ def parse_many(urls: str) -> list[AMQPUrl]:
     Raises:
         ImproperlyConfigured: one of them is no such URL.
     """
-    return [parse(url) for url in urls.split(";")]
+    found = [parse(url) for url in re.split(r";\s*(?=[A-Za-z]+://|$)", urls) if url.strip()]
+    if not found:
+        raise _wrong(urls, "it is empty")
+    return found
+
+
+def _wrong(url: str, reason: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"{mask_url(url)!r} is no URL of a RabbitMQ server: {reason}; write it as "
+        "amqp://user:password@host:5672/vhost"
+    )

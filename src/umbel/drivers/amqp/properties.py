@@ -1,0 +1,147 @@
+"""The basic properties of a message, to bytes and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from umbel.drivers.amqp import fields
+from umbel.drivers.amqp.errors import FrameError
+from umbel.exceptions import EncodeError, ImproperlyConfigured, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_FLAGS = Struct(">H")
+_MOMENT = Struct(">Q")
+_MOST_KNOWN = 1024
+_MORE_FLAGS = 1
+
+
+def _short(value: Any) -> bytes:
+    if type(value) is not str:
+        raise EncodeError(f"{value!r} is no text")
+    return fields.short(value)
+
+
+_known: dict[Any, bytes] = {}
+
+
+def _repeating(value: Any) -> bytes:
+    """Text of which there are few different ones."""
+    found = _known.get(value)
+    if found is None:
+        found = _short(value)
+        if len(_known) < _MOST_KNOWN:
+            _known[value] = found
+    return found
+
+
+def _octet(value: Any) -> bytes:
+    try:
+        return bytes((value,))
+    except (TypeError, ValueError) as error:
+        raise EncodeError(f"{value!r} is no number from 0 to 255") from error
+
+
+def _headers(value: Any) -> bytes:
+    return fields.table(value)
+
+
+def _moment(value: Any) -> bytes:
+    if isinstance(value, datetime):
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    try:
+        return _MOMENT.pack(int(value))
+    except Exception as error:
+        raise EncodeError(f"{value!r} is no moment in seconds") from error
+
+
+_FORMS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
+    ("content_type", 1 << 15, _repeating),
+    ("content_encoding", 1 << 14, _repeating),
+    ("headers", 1 << 13, _headers),
+    ("delivery_mode", 1 << 12, _octet),
+    ("priority", 1 << 11, _octet),
+    ("correlation_id", 1 << 10, _short),
+    ("reply_to", 1 << 9, _repeating),
+    ("expiration", 1 << 8, _short),
+    ("message_id", 1 << 7, _short),
+    ("timestamp", 1 << 6, _moment),
+    ("type", 1 << 5, _repeating),
+    ("user_id", 1 << 4, _repeating),
+    ("app_id", 1 << 3, _repeating),
+    ("cluster_id", 1 << 2, _short),
+)
+NAMES = tuple(name for name, _, _ in _FORMS)
+
+
+def write(properties: Mapping[str, Any]) -> bytes:
+    """The flags and values of ``properties``; what is None is left out.
+
+    Raises:
+        EncodeError: a value does not fit its property, or a header has no form in AMQP.
+        ImproperlyConfigured: there is no such property.
+    """
+    flags = found = 0
+    parts = [b""]
+    for name, flag, form in _FORMS:
+        value = properties.get(name)
+        if value is not None:
+            flags |= flag
+            found += 1
+            try:
+                parts.append(form(value))
+            except EncodeError as error:
+                where = f"{name}.{error.path}" if error.path else name
+                raise EncodeError(error.reason, where) from error
+    if found != len(properties):
+        _check_names(properties)
+    parts[0] = _FLAGS.pack(flags)
+    return b"".join(parts)
+
+
+def _check_names(properties: Mapping[str, Any]) -> None:
+    for name in properties:
+        if name not in NAMES:
+            raise ImproperlyConfigured(
+                f"AMQP messages have no property {name!r}{did_you_mean(name, NAMES)}; put what is "
+                "your own into the headers"
+            )
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """What `write` made ``data`` of; ``timestamp`` is in seconds since the epoch.
+
+    Raises:
+        FrameError: ``data`` is malformed.
+    """
+    end = len(data)
+    if end < _FLAGS.size:
+        raise FrameError("the flags of the properties are cut off")
+    flags = _FLAGS.unpack_from(data)[0]
+    if flags & _MORE_FLAGS:
+        raise FrameError("there are more properties than AMQP 0-9-1 has")
+    found: dict[str, Any] = {}
+    position = 2
+    for name, flag, form in _FORMS:
+        if not flags & flag:
+            continue
+        if form is _headers:
+            found[name], position = fields.read_table(data, position, end)
+        elif form is _octet:
+            if position >= end:
+                raise FrameError(f"property {name} is cut off")
+            found[name] = data[position]
+            position += 1
+        elif form is _moment:
+            if position + _MOMENT.size > end:
+                raise FrameError(f"property {name} is cut off")
+            found[name] = _MOMENT.unpack_from(data, position)[0]
+            position += _MOMENT.size
+        else:
+            found[name], position = fields.read_short(data, position, end)
+    if position != end:
+        raise FrameError("something stands behind the properties")
+    return found
