@@ -64,10 +64,11 @@ class Watchers:
 
     def watch(self, ids: Collection[str], callback: Callback) -> Callable[[], None]:
         """Call back for each that is final, now or later; see `ResultBackend.watch`."""
-        watch = Watch(set(ids), callback)
+        wanted = frozenset(ids)
+        watch = Watch(set(wanted), callback)
         self._forget_the_parent()
         with self._lock:
-            for task_id in watch.ids:
+            for task_id in wanted:
                 self._watched.setdefault(task_id, []).append(watch)
 
         def cancel() -> None:
@@ -75,7 +76,7 @@ class Watchers:
                 self._drop(watch)
 
         try:
-            self.heard(self._look(watch.ids))
+            self.heard(self._look(wanted))
         except BaseException:
             cancel()
             raise
@@ -226,13 +227,14 @@ class Lookout(Watchers):
         idle_since = time.monotonic()
         while True:
             with self._lock:
-                due = self._due()
                 if self._thread is not current_thread():
                     return
+                due = self._due()
                 if self._watched:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since > _IDLE:
-                    self._thread = None
+                    if self._thread is current_thread():
+                        self._thread = None
                     return
             if due:
                 self._look_for(due)

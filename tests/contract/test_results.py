@@ -8,19 +8,25 @@ import pytest
 
 from patience import DEADLINE, Background, wait_until
 from posts import post, succeeded
+from result_sites import seen
 from umbel.message import Settlement, StoredResult
+
+pytestmark = pytest.mark.results
 
 LONG = 60.0
 
 
 def failed(task_id, **fields):
-    return StoredResult(task_id, "FAILURE", b"{}", final=True, **fields)
+    payload = b'{"status": "FAILURE", "result": {"exc_type": "ValueError"}}'
+    return StoredResult(task_id, "FAILURE", payload, final=True, **fields)
 
 
 def started(task_id, **fields):
-    return StoredResult(task_id, "STARTED", b"{}", final=False, **fields)
+    payload = b'{"status": "STARTED", "result": {"pid": 1}}'
+    return StoredResult(task_id, "STARTED", payload, final=False, **fields)
 
 
+@pytest.mark.needs("any_bytes")
 def test_a_stored_state_is_fetched_as_it_is(backend):
     """Every field comes back."""
     result = StoredResult(
@@ -42,38 +48,39 @@ def test_storing_nothing_does_nothing(backend):
     backend.store([])
 
 
-def test_a_later_state_replaces_an_earlier_one(backend):
+def test_a_later_state_replaces_an_earlier_one(site, backend):
     """STARTED, then FAILURE of one attempt, then STARTED of the next, and so on."""
     states = [started("id"), failed("id"), started("id"), succeeded("id")]
     for state in states:
         backend.store([state])
-        assert backend.fetch(["id"]) == {"id": state}
+        assert seen(site, backend.fetch(["id"])) == seen(site, {"id": state})
 
 
-def test_the_last_of_several_states_in_one_call_counts(backend):
+def test_the_last_of_several_states_in_one_call_counts(site, backend):
     """A call keeps its order."""
     backend.store([started("id"), failed("id", expires=5.0)])
-    assert backend.fetch(["id"]) == {"id": failed("id", expires=5.0)}
+    assert seen(site, backend.fetch(["id"])) == seen(site, {"id": failed("id", expires=5.0)})
 
 
 @pytest.mark.parametrize("late", [started, failed, succeeded])
-def test_a_success_is_never_replaced(backend, late):
+def test_a_success_is_never_replaced(site, backend, late):
     """Neither by a late attempt's failure nor by a second success."""
-    first = succeeded("id", payload=b"first")
+    first = succeeded("id", payload=b'{"status": "SUCCESS", "result": "first"}')
     backend.store([first])
     backend.store([late("id")])
-    assert backend.fetch(["id"]) == {"id": first}
+    assert seen(site, backend.fetch(["id"])) == seen(site, {"id": first})
 
 
-def test_a_forgotten_success_can_be_replaced(backend):
+def test_a_forgotten_success_can_be_replaced(site, backend):
     """The task may be run anew."""
     backend.store([succeeded("id")])
     assert backend.forget(["id", "unknown"]) == 1
     assert backend.fetch(["id"]) == {}
     backend.store([failed("id")])
-    assert backend.fetch(["id"]) == {"id": failed("id")}
+    assert seen(site, backend.fetch(["id"])) == seen(site, {"id": failed("id")})
 
 
+@pytest.mark.needs("own_expiry")
 def test_an_expired_state_is_absent(site):
     """Whether or not it was pruned."""
     site.backend.store([succeeded("short", expires=site.unit), succeeded("kept")])
@@ -81,6 +88,7 @@ def test_an_expired_state_is_absent(site):
     assert site.backend.fetch(["short", "kept"]).keys() == {"kept"}
 
 
+@pytest.mark.needs("own_expiry")
 def test_an_expired_success_can_be_replaced(site):
     """It is as if it were not there."""
     site.backend.store([succeeded("id", expires=site.unit)])
@@ -89,6 +97,7 @@ def test_an_expired_success_can_be_replaced(site):
     assert site.backend.fetch(["id"]) == {"id": failed("id")}
 
 
+@pytest.mark.needs("own_expiry")
 def test_a_new_state_has_its_own_expiry(site):
     """The old one's does not end it."""
     site.backend.store([started("id", expires=site.unit)])
@@ -97,6 +106,7 @@ def test_a_new_state_has_its_own_expiry(site):
     assert site.backend.fetch(["id"])
 
 
+@pytest.mark.needs("own_expiry")
 def test_prune_deletes_what_has_expired_and_nothing_else(site):
     """As many as it is told, and it returns how many."""
     site.backend.store([succeeded(f"{n}", expires=site.unit) for n in range(5)])
@@ -115,12 +125,12 @@ def test_waiting_for_what_is_there_returns_at_once(backend):
     assert backend.wait([], LONG, any_of=True) == {}
 
 
-def test_a_wait_ends_with_the_result_and_not_with_a_poll(backend):
+def test_a_wait_ends_with_the_result_and_not_with_a_poll(site, backend):
     """The polling interval is longer than this test."""
     with Background(backend.wait, ["id"], LONG) as waiting:
         waiting.blocks()
         backend.store([succeeded("id")])
-        assert waiting.result() == {"id": succeeded("id")}
+        assert seen(site, waiting.result()) == seen(site, {"id": succeeded("id")})
 
 
 @pytest.mark.needs("shared")
@@ -143,14 +153,14 @@ def test_a_wait_is_ended_by_a_settlement(site, worker):
         assert waiting.result().keys() == {"id"}
 
 
-def test_a_state_that_is_not_final_ends_no_wait(backend):
+def test_a_state_that_is_not_final_ends_no_wait(site, backend):
     """STARTED is news, but not the end."""
     with Background(backend.wait, ["id"], LONG) as waiting:
         waiting.blocks()
         backend.store([started("id")])
         waiting.blocks()
         backend.store([failed("id")])
-        assert waiting.result() == {"id": failed("id")}
+        assert seen(site, waiting.result()) == seen(site, {"id": failed("id")})
 
 
 def test_a_wait_for_all_lasts_until_the_last(backend):
@@ -232,6 +242,7 @@ def test_a_cancelled_watcher_is_not_called(backend):
     assert calls == []
 
 
+@pytest.mark.needs("own_expiry")
 def test_a_state_that_expires_between_is_no_result(site):
     """Expired is absent for those who wait as well."""
     site.backend.store([succeeded("id", expires=site.unit)])
@@ -239,6 +250,7 @@ def test_a_state_that_expires_between_is_no_result(site):
     assert site.backend.wait(["id"], 0.05) == {}
 
 
+@pytest.mark.needs("any_bytes")
 @pytest.mark.parametrize("size", [0, 1, 2_000_000])
 def test_a_result_can_be_short_or_long(backend, size):
     """Bytes are bytes."""

@@ -15,8 +15,9 @@ from umbel.exceptions import ImproperlyConfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from umbel.clock import Clock
+
 _LOCATION = "cache+memory://"
-_backend = CacheBackend(SystemClock())
 
 
 def connect(url: str, given: Mapping[str, Any], _conf: Mapping[str, Any]) -> Server:
@@ -32,4 +33,12 @@ def connect(url: str, given: Mapping[str, Any], _conf: Mapping[str, Any]) -> Ser
             f"{_LOCATION} knows no options, but result_backend_transport_options has "
             f"{', '.join(sorted(map(str, given)))}"
         )
-    return Server(_LOCATION, None, _backend, None)
+    return _here
+
+
+def serve(clock: Clock) -> Server:
+    """A memory of its own; ``clock`` says when results expire."""
+    return Server(_LOCATION, None, CacheBackend(clock), None)
+
+
+_here = serve(SystemClock())
