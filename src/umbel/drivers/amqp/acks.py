@@ -1,9 +1,9 @@
 """Which deliveries of a channel are settled, so that as few frames as possible settle the rest.
 
-The server numbers the deliveries of a channel from 1 without gaps.  An acknowledgement of *all up to
-n* settles a whole run in one frame, but it is right only if nothing below n is to stay unsettled.
-So the ledger knows the floor: everything up to it is settled.  What a call lifts the floor by goes
-out as one frame; what lies above, behind an unsettled delivery, one by one.
+The server numbers the deliveries of a channel from 1 without gaps.  An acknowledgement of *all up
+to n* settles a whole run in one frame, but it is right only if nothing below n is to stay
+unsettled.  So the ledger knows the floor: everything up to it is settled.  What a call lifts the
+floor by goes out as one frame; what lies above, behind an unsettled delivery, one by one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Acks:
         self._above: set[int] = set()
 
     def settle(self, tags: Iterable[int]) -> tuple[int, list[int]]:
-        """Settle exactly ``tags``: the number up to which all may be settled at once, then single ones.
+        """Settle exactly ``tags``; returns up to where all may be settled at once, and single ones.
 
-        The first is 0 if there is none. What was settled before is left out.
+        The first is 0 if there is no such run. What was settled before is left out.
         """
         floor, above = self._floor, self._above
         new = {tag for tag in tags if tag > floor and tag not in above}

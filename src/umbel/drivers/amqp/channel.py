@@ -43,7 +43,7 @@ class Channel:
         self._answer_timeout = answer_timeout
         self._closed: UmbelError | None = None
         self._asking = Lock()
-        self._answer: Answer | None = None
+        self._answers: deque[Answer] = deque()
         self._publishing = Lock()
         self._confirms: Confirms | None = None
         self._acks = Acks()
@@ -73,26 +73,26 @@ class Channel:
         """Send a question and wait for one of its answers."""
         with self._asking:
             self._check()
-            self._answer = None
+            self._answers.clear()
             deadline = time.monotonic() + self._answer_timeout
             self._link.send(self._encoder.method(method, **values), deadline)
-            if not self._link.wait(lambda: self._answer or self._closed, deadline):
-                # The answer may come later and would be taken for that of the next question.
-                late = ConnectionLost(self._late(method))
-                self._link.lose(late)
-                raise late
-            answer = self._answer
-            if answer is None:
-                self._check()
-            elif isinstance(answer.method, answers):
+            answered = self._link.wait(lambda: self._answers or self._closed, deadline)
+            answer = self._answers.popleft() if self._answers else None
+            if answer is not None and isinstance(answer.method, answers):
                 return answer
-            confused = ConnectionLost(f"{self._link.place} answered {method.name} with {answer}")
-            self._link.lose(confused)
-            raise confused
+            self._check()
+            # A late answer would be taken for that of the next question.
+            lost = self._confused(method, answer) if answered else self._late(method)
+            self._link.lose(lost)
+            raise lost
 
-    def _late(self, method: type[Method]) -> str:
+    def _confused(self, method: type[Method], answer: Answer | None) -> ConnectionLost:
+        came = answer.method.name if answer is not None else "nothing"
+        return ConnectionLost(f"{self._link.place} answered {method.name} with {came}")
+
+    def _late(self, method: type[Method]) -> ConnectionLost:
         blocked = f" (it is blocked: {self._link.blocked})" if self._link.blocked else ""
-        return (
+        return ConnectionLost(
             f"{self._link.place} has not answered {method.name} within "
             f"{self._answer_timeout:g} s{blocked}"
         )
@@ -432,25 +432,25 @@ class Channel:
         """Called by whichever thread reads, in the order in which things come."""
         if type(event) is Incoming:
             self._inbox.append(event)
-        elif isinstance(event, Confirm):
-            if self._confirms is not None:
-                self._confirms.settle(event)
-        elif isinstance(event, Returned):
-            if self._confirms is not None:
-                self._confirms.returned(event)
-        else:
+        elif isinstance(event, Answer):
             self._take_answer(event)
+        elif self._confirms is not None:
+            if isinstance(event, Confirm):
+                self._confirms.settle(event)
+            elif isinstance(event, Returned):
+                self._confirms.returned(event)
 
     def _take_answer(self, answer: Answer) -> None:
-        match answer.method:
-            case commands.Channel.Close() as method:
+        method = answer.method
+        match method.name:
+            case "Channel.Close":
                 self._closed = errors.of_channel(method.reply_code, method.reply_text)
                 with suppress(UmbelError):
                     frame = self._encoder.method(commands.Channel.CloseOk)
                     self._link.send(frame, time.monotonic() + _GOODBYE)
                     self._link.leave(self._number)
-            case _Basic.Cancel() as method:
+            case "Basic.Cancel":
                 queue = self._consumers.pop(method.consumer_tag, "")
                 self._cancelled.append(ConsumerCancelled(queue, method.consumer_tag))
             case _:
-                self._answer = answer
+                self._answers.append(answer)

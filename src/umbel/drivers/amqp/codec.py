@@ -13,7 +13,7 @@ what was negotiated, bodies against ``max_body``.  Nothing is allocated because 
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.amqp import fields, methods, properties
 from umbel.drivers.amqp.errors import FrameError
@@ -54,7 +54,7 @@ _CONFIRMED = b"\x00\x3c\x00\x50"
 _REFUSED = b"\x00\x3c\x00\x78"
 _CONFIRM_SIZE = 13
 _ACK, _NACK = 0x003C0050, 0x003C0078
-_WITH_CONTENT = (commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.Return)
+_WITH_CONTENT = {"Basic.Deliver", "Basic.GetOk", "Basic.Return"}
 
 
 class _Content:
@@ -62,7 +62,7 @@ class _Content:
 
     __slots__ = ("method", "parts", "properties", "rest")
 
-    def __init__(self, method: methods.Method) -> None:
+    def __init__(self, method: Any) -> None:
         self.method = method
         self.properties: bytes | None = None
         self.rest = 0
@@ -140,6 +140,7 @@ class Decoder:
 
         If they are not, its method is remembered for the general way and 0 is returned.
         """
+        end = 0
         header = stop + 1
         if channel in self._open:
             raise FrameError("a message begins within another")
@@ -152,7 +153,7 @@ class Decoder:
                 end = body
                 fits = body <= len(data)
             elif length > self.frame_max:
-                end, fits = 0, False
+                fits = False
             else:
                 end = body + _AROUND + length
                 fits = end <= len(data) and data[body : body + 7] == _frame.pack(
@@ -218,7 +219,7 @@ class Decoder:
             events.append(Confirm(channel, tag, bool(flags & 1), index == _CONFIRMED))
             return
         method = methods.read(frame)
-        if isinstance(method, _WITH_CONTENT):
+        if method.name in _WITH_CONTENT:
             self._open[channel] = _Content(method)
         else:
             events.append(Answer(channel, method))
@@ -251,23 +252,22 @@ class Decoder:
         events.append(_event(channel, content.method, content.properties or b"", content.parts))
 
 
-def _event(channel: int, method: methods.Method, raw: bytes, parts: list[bytes]) -> Event:
+def _event(channel: int, method: Any, raw: bytes, parts: list[bytes]) -> Event:
     body = b"".join(parts)
-    if isinstance(method, commands.Basic.Return):
+    name = method.name
+    if name == "Basic.Return":
         return Returned(channel, method.exchange, method.routing_key, method.reply_text, raw, body)
     message = Incoming(
         channel,
         getattr(method, "consumer_tag", ""),
-        method["delivery_tag"],
-        method["redelivered"],
-        method["exchange"],
-        method["routing_key"],
+        method.delivery_tag,
+        method.redelivered,
+        method.exchange,
+        method.routing_key,
         raw,
         body,
     )
-    return (
-        message if isinstance(method, commands.Basic.Deliver) else Answer(channel, method, message)
-    )
+    return message if name == "Basic.Deliver" else Answer(channel, method, message)
 
 
 def _strange(data: bytes, kind: int, size: int, limit: int) -> FrameError:

@@ -1,14 +1,15 @@
 """A connection to RabbitMQ: failover, login, heartbeats, and channels on it.
 
-A `Connection` outlives its sockets: when one is lost, `open` makes another, to the same server or to
-the next one.  Channels do not: they belong to the socket they were made on.  After a fork the child
-gives up the socket, which is the parent's, without a word to the server.
+A `Connection` outlives its sockets: when one is lost, `open` makes another, to the same server or
+to the next one.  Channels do not: they belong to the socket they were made on.  After a fork the
+child gives up the socket, which is the parent's, without a word to the server.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from umbel.drivers.amqp.codec import Decoder
 from umbel.drivers.amqp.errors import ConnectionLost
 from umbel.drivers.amqp.link import Link
 from umbel.drivers.amqp.login import METHODS, Wishes, log_in
-from umbel.drivers.amqp.wire import Wire, dial
+from umbel.drivers.amqp.stream import Stream, dial
 from umbel.exceptions import ImproperlyConfigured, OperationalError, UmbelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from umbel.drivers.amqp.urls import AMQPUrl
 
@@ -67,8 +68,8 @@ class Connection:
         self._urls = tuple(urls)
         self._connect_timeout = connect_timeout
         self._wishes = Wishes(method, _whole(heartbeat), name)
-        self._tls_options = ssl if isinstance(ssl, dict) else dict(ssl) if _is_mapping(ssl) else {}
-        self._always_tls = bool(ssl) or ssl == {}
+        self._tls_options = dict(ssl) if isinstance(ssl, Mapping) else {}
+        self._always_tls = ssl is True or isinstance(ssl, Mapping)
         self._context = (
             tls.context(self._tls_options)
             if self._always_tls or any(url.tls for url in self._urls)
@@ -138,7 +139,7 @@ class Connection:
             plain.settimeout(max(deadline - time.monotonic(), 0.001))
             secret = self._context if url.tls or self._always_tls else None
             host = self._tls_options.get("server_hostname") or url.host
-            wire = Wire(tls.encrypt(plain, secret, host, str(url)) if secret else plain)
+            stream = Stream(tls.encrypt(plain, secret, host, str(url)) if secret else plain)
         except BaseException:
             plain.close()
             raise
@@ -147,11 +148,11 @@ class Connection:
             wishes = Wishes(wishes.method, _whole(url.heartbeat), wishes.name)
         decoder = Decoder()
         try:
-            tuned = log_in(wire, decoder, url, wishes, deadline)
+            tuned = log_in(stream, decoder, url, wishes, deadline)
         except BaseException:
-            wire.close()
+            stream.close()
             raise
-        return Link(wire, decoder, tuned, str(url))
+        return Link(stream, decoder, tuned, str(url))
 
     def close(self) -> None:
         """Close politely, within seconds; channels end, and it may be opened again."""
@@ -194,10 +195,6 @@ class Connection:
         link, self._link = self._link, None
         if link is not None:
             link.drop()
-
-
-def _is_mapping(value: object) -> bool:
-    return hasattr(value, "keys")
 
 
 def _whole(heartbeat: float | None) -> int:

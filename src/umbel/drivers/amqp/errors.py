@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from umbel.drivers.amqp.messages import Outgoing
 
-_ACCESS_REFUSED, _NOT_FOUND, _LOCKED, _PRECONDITION, _NOT_ALLOWED = 403, 404, 405, 406, 530
-_FORCED = 320
+_FORCED, _ACCESS_REFUSED, _PRECONDITION, _NOT_ALLOWED = 320, 403, 406, 530
 
 
 class FrameError(UmbelError):
@@ -72,7 +71,7 @@ class ConsumerCancelled(ChannelClosed):
         )
 
 
-class Nacked(OperationalError):
+class Nacked(OperationalError):  # noqa: N818 - as above
     """The server did not keep these messages; trying again may help.
 
     Args:
@@ -91,7 +90,7 @@ class Nacked(OperationalError):
         )
 
 
-class Unroutable(UnroutableError):
+class Unroutable(UnroutableError):  # noqa: N818 - as above
     """Mandatory messages came back because no queue takes them.
 
     Args:
@@ -145,25 +144,34 @@ def of_connection(code: int, text: str, place: str) -> UmbelError:
 def of_channel(code: int, text: str) -> UmbelError:
     """Why the server closed a channel."""
     said = _without_code(text)
-    if code == _PRECONDITION and "inequivalent" in said:
+    match code:
+        case 406:
+            return _precondition(said)
+        case 403:
+            return AccessRefused(f"RabbitMQ refused: {said}; see `rabbitmqctl set_permissions`")
+        case 404:
+            return NotFound(f"RabbitMQ: {said}", code)
+        case 405:
+            return ChannelClosed(
+                f"RabbitMQ: {said}; another connection declared it exclusive, or still holds it",
+                code,
+            )
+        case _:
+            return ChannelClosed(f"RabbitMQ closed the channel (code {code}): {said}", code)
+
+
+def _precondition(said: str) -> UmbelError:
+    if "inequivalent" in said:
         return _mismatch(said)
-    if code == _PRECONDITION and "acknowledgement on channel" in said:
+    if "acknowledgement on channel" in said:
         return AckTimeout(
-            f"RabbitMQ took its deliveries back: {said}; raise `consumer_timeout` of the server or "
-            "the queue's `x-consumer-timeout` above the longest run of a task",
-            code,
+            f"RabbitMQ took its deliveries back: {said}; raise `consumer_timeout` of the server "
+            "above the longest run of a task",
+            _PRECONDITION,
         )
-    if code == _ACCESS_REFUSED:
-        return AccessRefused(f"RabbitMQ refused: {said}; see `rabbitmqctl set_permissions`")
-    if code == _NOT_FOUND:
-        return NotFound(f"RabbitMQ: {said}", code)
-    if code == _LOCKED:
-        return ChannelClosed(
-            f"RabbitMQ: {said}; another connection declared it exclusive, or still holds it", code
-        )
-    if code == _PRECONDITION and re.search("invalid|unknown queue type|unsupported", said):
+    if re.search("invalid|unknown|unsupported", said) and "delivery tag" not in said:
         return ImproperlyConfigured(f"RabbitMQ does not take this: {said}")
-    return ChannelClosed(f"RabbitMQ closed the channel (code {code}): {said}", code)
+    return ChannelClosed(f"RabbitMQ closed the channel: {said}", _PRECONDITION)
 
 
 def _mismatch(said: str) -> DeclarationMismatch:

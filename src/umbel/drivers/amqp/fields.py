@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 DEEPEST = 32
 """How many tables and arrays may lie within one another."""
 
-_SHORTEST_CACHE = 1024
+_MOST_KNOWN = 1024
+_HALF = 1 << 31
 _U8 = Struct(">B")
 _U16 = Struct(">H")
 _U32 = Struct(">I")
@@ -93,7 +94,7 @@ def _key(key: str) -> bytes:
     if not isinstance(key, str):
         raise EncodeError(f"{key!r} is no text", str(key))
     encoded = short(key)
-    if len(_keys) < _SHORTEST_CACHE:
+    if len(_keys) < _MOST_KNOWN:
         _keys[key] = encoded
     return encoded
 
@@ -108,7 +109,7 @@ def _write_bytes(value: bytes | bytearray, _depth: int) -> bytes:
 
 
 def _write_int(value: int, _depth: int) -> bytes:
-    if -0x8000_0000 <= value <= 0x7FFF_FFFF:
+    if -_HALF <= value < _HALF:
         return _INT_HEAD(b"I", value)
     try:
         return _LONG_HEAD(b"l", value)
@@ -134,10 +135,10 @@ def _write_decimal(value: Decimal, _depth: int) -> bytes:
 
 
 def _write_moment(value: datetime, _depth: int) -> bytes:
-    return b"T" + _moment(value)
+    return b"T" + moment(value)
 
 
-def _moment(value: datetime | float) -> bytes:
+def moment(value: datetime | float) -> bytes:
     """Whole seconds since the epoch; a ``datetime`` without a time zone is in UTC."""
     if isinstance(value, datetime):
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()

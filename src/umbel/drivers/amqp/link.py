@@ -17,6 +17,7 @@ raises it.  File descriptors are given back last, by the thread, when nobody can
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from umbel.drivers.amqp.channel import Channel
     from umbel.drivers.amqp.codec import Decoder
     from umbel.drivers.amqp.login import Tuned
-    from umbel.drivers.amqp.wire import Wire
+    from umbel.drivers.amqp.stream import Stream
 
 _IDLE = 0.05
 """Seconds nobody has read until the link's own thread does."""
@@ -52,12 +53,12 @@ class Link:
         blocked: why the server takes no messages at the moment, or None.
     """
 
-    def __init__(self, wire: Wire, decoder: Decoder, tuned: Tuned, place: str) -> None:
+    def __init__(self, stream: Stream, decoder: Decoder, tuned: Tuned, place: str) -> None:
         self.tuned = tuned
         self.place = place
         self.lost: UmbelError | None = None
         self.blocked: str | None = None
-        self._wire = wire
+        self._stream = stream
         self._decoder = decoder
         self._channels: dict[int, Channel] = {}
         self._turn = Condition(Lock())
@@ -113,10 +114,10 @@ class Link:
         try:
             self.check()
             if self._unsent:
-                self._unsent = self._unsent[self._wire.write(self._unsent, deadline) :]
+                self._unsent = self._unsent[self._stream.write(self._unsent, deadline) :]
                 if self._unsent:
                     raise Unsent(self._slow())
-            sent = self._wire.write(data, deadline)
+            sent = self._stream.write(data, deadline)
             if sent == 0:
                 raise Unsent(self._slow())
             self._unsent = data[sent:]
@@ -163,7 +164,7 @@ class Link:
             if not ready() and self.lost is None:
                 self._wanted += 1
                 if self._reading_for_nobody:  # it makes way; anybody else passes the turn on
-                    self._wire.wake()
+                    self._stream.wake()
                 self._turn.wait(left)
                 self._wanted -= 1
             return False
@@ -180,13 +181,13 @@ class Link:
         with self._turn:
             self._turn.notify_all()
             if self.lost is None:
-                self._wire.wake()
+                self._stream.wake()
 
     def _read(self, seconds: float) -> None:
         try:
-            if not self._wire.wait(min(seconds, _LONGEST)):
+            if not self._stream.wait(min(seconds, _LONGEST)):
                 return
-            data = self._wire.read()
+            data = self._stream.read()
             if data:
                 self._heard_at = time.monotonic()
                 self._dispatch(data)
@@ -205,14 +206,15 @@ class Link:
                 self._about_connection(event)
 
     def _about_connection(self, answer: Answer) -> None:
-        match answer.method:
-            case commands.Connection.Blocked() as method:
+        method = answer.method
+        match method.name:
+            case "Connection.Blocked":
                 self.blocked = method.reason or "an alarm"
-            case commands.Connection.Unblocked():
+            case "Connection.Unblocked":
                 self.blocked = None
-            case commands.Connection.CloseOk():
+            case "Connection.CloseOk":
                 self._closed_ok = True
-            case commands.Connection.Close() as method:
+            case "Connection.Close":
                 self._said_goodbye()
                 raise errors.of_connection(method.reply_code, method.reply_text, self.place)
             case _:
@@ -222,7 +224,7 @@ class Link:
         if self._writing.acquire(timeout=_GOODBYE):
             try:
                 frame = write(0, commands.Connection.CloseOk)
-                self._wire.write(self._unsent + frame, time.monotonic() + _GOODBYE)
+                self._stream.write(self._unsent + frame, time.monotonic() + _GOODBYE)
             except ConnectionLost:
                 pass
             finally:
@@ -265,11 +267,9 @@ class Link:
         """Say that we live, and notice that the server does not."""
         beat, now = self.tuned.heartbeat, time.monotonic()
         if self._unsent or (beat and now - self._said_at >= beat / 2):
-            try:
+            with suppress(UmbelError):
                 self.send(HEARTBEAT, now)
-            except UmbelError:
-                pass
-        if beat and now - self._heard_at > 2 * beat and not self._wire.has_news():
+        if beat and now - self._heard_at > 2 * beat and not self._stream.has_news():
             self.lose(
                 ConnectionLost(
                     f"{self.place} has not been heard of for {now - self._heard_at:.0f} s, two "
@@ -285,7 +285,7 @@ class Link:
             if self.lost is not None:
                 return
             self.lost = error
-            self._wire.hang_up()
+            self._stream.hang_up()
             self._turn.notify_all()
         with self._resting:
             self._resting.notify_all()
@@ -295,7 +295,7 @@ class Link:
             self._turn.wait_for(lambda: not self._reading)
             self._reading = True  # for ever
         with self._writing:
-            self._wire.close()
+            self._stream.close()
 
     def close(self, deadline: float) -> None:
         """Say goodbye and wait for the answer until ``deadline`` (monotonic)."""
@@ -311,4 +311,4 @@ class Link:
     def drop(self) -> None:
         """Forget it in a forked process: the connection belongs to the other one."""
         self.lost = ConnectionLost("the connection belongs to the process this one was forked from")
-        self._wire.close()
+        self._stream.close()

@@ -10,14 +10,15 @@ from umbel.drivers.amqp import errors, fields
 from umbel.drivers.amqp.codec import FRAME_MAX, GREETING, Decoder
 from umbel.drivers.amqp.errors import AccessRefused, ConnectionLost, FrameError
 from umbel.drivers.amqp.messages import Answer
-from umbel.drivers.amqp.methods import Method, commands, write
+from umbel.drivers.amqp.methods import commands, write
 from umbel.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from umbel.drivers.amqp.methods import Method
+    from umbel.drivers.amqp.stream import Stream
     from umbel.drivers.amqp.urls import AMQPUrl
-    from umbel.drivers.amqp.wire import Wire
 
 METHODS = ("PLAIN", "AMQPLAIN", "EXTERNAL")
 _CHANNEL_MAX = 2047
@@ -58,7 +59,9 @@ class Wishes:
     name: str
 
 
-def log_in(wire: Wire, decoder: Decoder, url: AMQPUrl, wishes: Wishes, deadline: float) -> Tuned:
+def log_in(
+    stream: Stream, decoder: Decoder, url: AMQPUrl, wishes: Wishes, deadline: float
+) -> Tuned:
     """Open the connection to ``url`` until ``deadline`` (monotonic).
 
     Raises:
@@ -66,8 +69,8 @@ def log_in(wire: Wire, decoder: Decoder, url: AMQPUrl, wishes: Wishes, deadline:
         ImproperlyConfigured: what answers is no RabbitMQ.
         ConnectionLost: it does not answer in time, or closes the connection.
     """
-    talk = _Talk(wire, decoder, str(url), deadline)
-    wire.write(GREETING, deadline)
+    talk = _Talk(stream, decoder, str(url), deadline)
+    stream.write(GREETING, deadline)
     start = talk.answer(commands.Connection.Start)
     offered = _words(start["mechanisms"])
     if wishes.method not in offered:
@@ -138,8 +141,8 @@ def _response(url: AMQPUrl, method: str) -> bytes:
 class _Talk:
     """Question and answer before there are channels."""
 
-    def __init__(self, wire: Wire, decoder: Decoder, place: str, deadline: float) -> None:
-        self._wire = wire
+    def __init__(self, stream: Stream, decoder: Decoder, place: str, deadline: float) -> None:
+        self._stream = stream
         self._decoder = decoder
         self._place = place
         self._deadline = deadline
@@ -148,32 +151,33 @@ class _Talk:
 
     def say(self, method: type[Method], **values: Any) -> None:
         frame = write(0, method, **values)
-        if self._wire.write(frame, self._deadline) < len(frame):
+        if self._stream.write(frame, self._deadline) < len(frame):
             raise self._late()
 
-    def answer(self, expected: type[Method]) -> Method:
+    def answer(self, expected: type[Method]) -> Any:
         while not self._heard:
             self._hear()
         event = self._heard.pop(0)
-        method = event.method if isinstance(event, Answer) else None
-        if isinstance(method, expected):
+        method: Any = event.method if isinstance(event, Answer) else None
+        name = method.name if method is not None else "a message"
+        if name == expected.name:
             return method
-        if isinstance(method, commands.Connection.Close):
+        if name == "Connection.Close":
             raise errors.of_connection(method.reply_code, method.reply_text, self._place)
-        if isinstance(method, commands.Connection.Secure):
+        if name == "Connection.Secure":
             raise ImproperlyConfigured(f"{self._place} asks for a login in several steps")
         raise ImproperlyConfigured(
-            f"{self._place} is no RabbitMQ: {expected.name} was expected, {method!r} came"
+            f"{self._place} is no RabbitMQ: {expected.name} was expected, {name} came"
         )
 
     def _hear(self) -> None:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise self._late()
-        if not self._wire.wait(left):
+        if not self._stream.wait(left):
             return
         try:
-            data = self._wire.read()
+            data = self._stream.read()
         except ConnectionLost as error:
             raise ConnectionLost(f"{self._place} closed the connection during the login") from error
         self._bytes = (self._bytes + data)[:64]

@@ -65,12 +65,12 @@ class Incoming:
         "routing_key",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one for every message: keywords take twice as long
+    def __init__(  # one for every message: keywords would take twice as long
         self,
         channel: int,
         consumer_tag: str,
         delivery_tag: int,
-        redelivered: bool,  # noqa: FBT001 - as above
+        redelivered: bool,  # noqa: FBT001 - positional for speed
         exchange: str,
         routing_key: str,
         raw_properties: bytes,

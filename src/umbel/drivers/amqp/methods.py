@@ -76,8 +76,8 @@ def _packed(bits: list[bool]) -> list[bytes]:
     return [packed]
 
 
-def read(data: bytes) -> Method:
-    """The method whose whole frame is ``data``.
+def read(data: bytes) -> Any:
+    """The method whose whole frame is ``data``, its arguments as attributes.
 
     Raises:
         FrameError: there is no such method, or its arguments are malformed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _FLAGS = Struct(">H")
-_MOMENT = Struct(">Q")
+_MOMENT = 8
 _MOST_KNOWN = 1024
 _MORE_FLAGS = 1
 
@@ -49,15 +48,6 @@ def _headers(value: Any) -> bytes:
     return fields.table(value)
 
 
-def _moment(value: Any) -> bytes:
-    if isinstance(value, datetime):
-        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    try:
-        return _MOMENT.pack(int(value))
-    except Exception as error:
-        raise EncodeError(f"{value!r} is no moment in seconds") from error
-
-
 _FORMS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
     ("content_type", 1 << 15, _repeating),
     ("content_encoding", 1 << 14, _repeating),
@@ -68,7 +58,7 @@ _FORMS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
     ("reply_to", 1 << 9, _repeating),
     ("expiration", 1 << 8, _short),
     ("message_id", 1 << 7, _short),
-    ("timestamp", 1 << 6, _moment),
+    ("timestamp", 1 << 6, fields.moment),
     ("type", 1 << 5, _repeating),
     ("user_id", 1 << 4, _repeating),
     ("app_id", 1 << 3, _repeating),
@@ -130,16 +120,12 @@ def read(data: bytes) -> dict[str, Any]:
             continue
         if form is _headers:
             found[name], position = fields.read_table(data, position, end)
-        elif form is _octet:
-            if position >= end:
+        elif form is _octet or form is fields.moment:
+            size = 1 if form is _octet else _MOMENT
+            if position + size > end:
                 raise FrameError(f"property {name} is cut off")
-            found[name] = data[position]
-            position += 1
-        elif form is _moment:
-            if position + _MOMENT.size > end:
-                raise FrameError(f"property {name} is cut off")
-            found[name] = _MOMENT.unpack_from(data, position)[0]
-            position += _MOMENT.size
+            found[name] = int.from_bytes(data[position : position + size], "big")
+            position += size
         else:
             found[name], position = fields.read_short(data, position, end)
     if position != end:

@@ -111,5 +111,5 @@ def encrypt(
         raise ConnectionLost(f"TLS with {place} failed: {reason}") from error
     except OSError as error:
         raise ConnectionLost(
-            f"TLS with {place} failed: {error.strerror or error or type(error).__name__}"
+            f"TLS with {place} failed: {error.strerror or str(error) or type(error).__name__}"
         ) from error

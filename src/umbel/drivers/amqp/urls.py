@@ -65,6 +65,7 @@ def parse(url: str) -> AMQPUrl:
     if parts.fragment or "#" in text:
         raise _wrong(text, "write a # in user, password or vhost as %23")
     tls = parts.scheme == "amqps"
+    heartbeat, patience = _seconds(text, options)
     return AMQPUrl(
         host=unquote(parts.hostname or "localhost"),
         port=port or (_TLS_PORT if tls else _PORT),
@@ -72,7 +73,8 @@ def parse(url: str) -> AMQPUrl:
         password=unquote(parts.password) if parts.password is not None else "guest",
         vhost=_vhost(parts),
         tls=tls,
-        **_options(text, options),
+        heartbeat=None if heartbeat is None else round(heartbeat),
+        connect_timeout=patience,
     )
 
 
@@ -81,20 +83,17 @@ def _vhost(parts: SplitResult) -> str:
     return unquote(parts.path[1:]) or "/"
 
 
-def _options(url: str, given: dict[str, str]) -> dict[str, int | float | None]:
+def _seconds(url: str, given: dict[str, str]) -> list[float | None]:
+    """The options in the order of their names' list, None where one is not given."""
     for name in given:
         if name not in _OPTIONS:
             raise _wrong(url, f"there is no option {name!r}{did_you_mean(name, _OPTIONS)}")
-    found: dict[str, int | float | None] = {}
     try:
-        if "heartbeat" in given:
-            found["heartbeat"] = int(given["heartbeat"])
-        if "connection_timeout" in given:
-            found["connect_timeout"] = float(given["connection_timeout"])
+        found = [float(given[name]) if name in given else None for name in _OPTIONS]
     except ValueError as error:
-        raise _wrong(url, "heartbeat and connection_timeout are numbers of seconds") from error
-    if any(value is not None and not 0 <= value < float("inf") for value in found.values()):
-        raise _wrong(url, "heartbeat and connection_timeout are numbers of seconds")
+        raise _wrong(url, f"{' and '.join(_OPTIONS)} are numbers of seconds") from error
+    if not all(value is None or 0 <= value < float("inf") for value in found):
+        raise _wrong(url, f"{' and '.join(_OPTIONS)} are numbers of seconds")
     return found
 
 
