@@ -409,22 +409,20 @@ class Terminated(UmbelError):
 
 
 class LeaseLost(UmbelError):
-    """The lease on a message ran out and somebody else owns it by now; nothing was changed.
+    """The lease of an owner has ended, or it never had one; nothing was claimed.
 
     Args:
-        message_id: The message.
-        fence: The fence this process held, which is stale now.
+        owner: Who holds no lease. What it had claimed may be others' by now.
     """
 
-    def __init__(self, message_id: str, fence: int | None = None) -> None:
-        super().__init__(message_id, fence)
-        self.message_id = message_id
-        self.fence = fence
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
 
     def __str__(self) -> str:
         return (
-            f"the lease on message {self.message_id} is lost (fence {self.fence} is stale); "
-            "another worker has it now and this attempt changes nothing"
+            f"{self.owner} holds no lease: it has ended, or was never taken; what was claimed "
+            "under it may run elsewhere by now"
         )
 
 

@@ -66,7 +66,7 @@ EXAMPLES = {
     "TimeLimitExceeded": TimeLimitExceeded(7.5),
     "WorkerLostError": WorkerLostError(pid=1, exitcode=-9),
     "Terminated": Terminated(15),
-    "LeaseLost": LeaseLost("m1", 3),
+    "LeaseLost": LeaseLost("w1"),
     "OperationalError": OperationalError("refused", "redis://h:6379/0"),
     "UnroutableError": UnroutableError("e", "k", reason="NO_ROUTE"),
     "BackendGetMetaError": BackendGetMetaError("gone", task_id="i"),
@@ -298,10 +298,10 @@ def test_an_error_is_also_the_built_in_one(error, builtin):
             "no queue is bound to exchange 'e' with key 'k' (NO_ROUTE); the message was not queued",
         ),
         (
-            LeaseLost("m1", 3),
+            LeaseLost("w1"),
             (
-                "the lease on message m1 is lost (fence 3 is stale); "
-                "another worker has it now and this attempt changes nothing"
+                "w1 holds no lease: it has ended, or was never taken; what was claimed under it "
+                "may run elsewhere by now"
             ),
         ),
         (

@@ -29,6 +29,8 @@ from umbel.outcome import Expired, Failed, Succeeded, Undeliverable
 from umbel.representation import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from umbel.app import Umbel
     from umbel.message import Delivery, Message
     from umbel.outcome import Outcome
@@ -56,10 +58,21 @@ class Job:
 
 
 class Admission:
-    """Turns deliveries into jobs, or into the settlement of what cannot be run here."""
+    """Turns deliveries into jobs, or into the settlement of what cannot be run here.
 
-    def __init__(self, app: Umbel, duty: Duty) -> None:
+    ``verdict_of`` says what the supervisor has decided about a message that the broker delivers
+    again by itself; None where the supervisor writes it into the message.
+    """
+
+    def __init__(
+        self,
+        app: Umbel,
+        duty: Duty,
+        *,
+        verdict_of: Callable[[str], dict[str, Any] | None] | None = None,
+    ) -> None:
         self.app = app
+        self._verdict_of = None if app.broker.capabilities.leases else verdict_of
         self.hostname = duty.node
         self._hard = duty.time_limit
         self._soft = duty.soft_time_limit
@@ -120,6 +133,8 @@ class Admission:
     def _foregone(self, job: Job, message: Message, request: Context) -> Outcome | None:
         """The end of a task that must not start: decided, poisonous, too late or done."""
         verdict = message.headers.get(VERDICT)
+        if verdict is None and self._verdict_of is not None and job.delivery.redelivered:
+            verdict = self._verdict_of(message.id)
         if verdict is not None:
             return _verdict(verdict)
         if job.delivery.crashes >= self._max_crashes:

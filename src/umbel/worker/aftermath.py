@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.message import Message, Settlement
 from umbel.worker.admission import VERDICT
-from umbel.worker.board import REQUEUE_WHEN_LOST
+from umbel.worker.board import REQUEUE_WHEN_LOST, noted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +58,10 @@ class Aftermath:
         crashed: list[Delivery] = []
         verdicts: list[Settlement] = []
         for delivery in self._broker.takeover(owner, self._me):
-            entry = running.get(delivery.message.id)
+            entry = running.get(noted(delivery.message.id))
             if entry is None or not charge:
                 unstarted.append(delivery)
-            elif delivery.message.id == overrun:
+            elif entry.task_id == overrun:
                 limit = round(entry.hard - entry.started, 3) if entry.hard else None
                 verdicts.append(_verdict(delivery, {"kind": "timelimit", "limit": limit}))
             elif not entry.flags & REQUEUE_WHEN_LOST:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ID_SIZE = 64
 _ENTRY = struct.Struct(f"<{ID_SIZE}sdddQ")
-_HEADER = struct.Struct("<dQQQQ")
+_HEADER = struct.Struct("<dQQQQQ")
 _TIMES = struct.Struct("<ddd")
 _MOMENT = struct.Struct("<d")
 _FREE = bytes(1)
@@ -34,6 +34,11 @@ RATE_SLOTS = 4096
 
 REQUEUE_WHEN_LOST = 1
 """Flag of an entry: should the process die, the task is to be started again."""
+
+
+def noted(task_id: str) -> str:
+    """A task's id as an entry holds it: what does not fit is cut off."""
+    return task_id.encode()[:ID_SIZE].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """How a child does: when it last moved, what it has run, what it holds unstarted."""
+    """How a child does: when it last moved, what it has run and claimed, what it holds."""
 
     beat: float
     executed: int
     failed: int
     held: int
     active: int
+    claimed: int
 
 
 class Board:
@@ -134,9 +140,11 @@ class Row:
         started, _, hard = _TIMES.unpack_from(self._memory, at + ID_SIZE)
         _TIMES.pack_into(self._memory, at + ID_SIZE, started, 0.0, hard)
 
-    def beat(self, now: float, executed: int, failed: int, held: int, active: int) -> None:
+    def beat(
+        self, now: float, executed: int, failed: int, held: int, active: int, claimed: int
+    ) -> None:
         """Note that the child is alive, and how it does."""
-        _HEADER.pack_into(self._memory, self._at, now, executed, failed, held, active)
+        _HEADER.pack_into(self._memory, self._at, now, executed, failed, held, active, claimed)
 
     def header(self) -> Header:
         """How the child does."""

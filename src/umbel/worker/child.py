@@ -17,10 +17,11 @@ import sys
 import threading
 import time
 from multiprocessing import reduction
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from umbel import signals, telemetry
-from umbel.exceptions import SoftTimeLimitExceeded
+from umbel.exceptions import OperationalError, SoftTimeLimitExceeded, UmbelError
 from umbel.worker import lifeline, preload
 from umbel.worker.blame import blame
 from umbel.worker.board import Board
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from umbel.app import Umbel
-    from umbel.worker.options import Facts, WorkerOptions
+    from umbel.worker.options import Duty, Facts, WorkerOptions
 
 logger = logging.getLogger("umbel.worker")
+
+ASK = 5.0
+"""Seconds to wait for the supervisor's answer."""
 
 
 def main(index: int, options: WorkerOptions, pipe: Connection) -> None:
@@ -123,6 +127,8 @@ class Child:
         self._stopping = threading.Event()
         self._how = "warm"
         self._send_lock = threading.Lock()
+        self._ask_lock = threading.Lock()
+        self._verdicts: SimpleQueue[tuple[str, dict[str, Any] | None]] = SimpleQueue()
 
     def serve(self, settings: dict[str, Any], board_fd: int) -> None:
         """Work until told to stop, or until it is time to be replaced."""
@@ -136,14 +142,11 @@ class Child:
             self.app.loader.on_worker_init()
         signals.worker_process_init.send(sender=self.node)
         self.app.loader.on_worker_process_init()
-        self.engine = Engine(
-            self.app,
-            settings["duty"],
-            row,
-            shared,
-            has_expired=self._should_be_replaced if self._is_limited() else None,
-        )
-        self.engine.start()
+        try:
+            self._start_engine(settings["duty"], row, shared)
+        except UmbelError as error:
+            self._say("unable", str(error), isinstance(error, OperationalError))
+            return
         listener = threading.Thread(target=self._listen, name="umbel-control", daemon=True)
         listener.start()
         self.engine.beat()
@@ -152,6 +155,19 @@ class Child:
             signals.worker_ready.send(sender=self)
         self.engine.work()
         self._finish()
+
+    def _start_engine(self, duty: Duty, row: Any, shared: Board) -> None:
+        for queue in duty.declared:
+            self.app.queues[queue.name] = queue  # a broadcast queue has another name here
+        self.engine = Engine(
+            self.app,
+            duty,
+            row,
+            shared,
+            has_expired=self._should_be_replaced if self._is_limited() else None,
+            verdict_of=self._verdict_of,
+        )
+        self.engine.start()
 
     def _finish(self) -> None:
         done = self.engine.close()
@@ -194,6 +210,20 @@ class Child:
         with self._send_lock, contextlib.suppress(OSError):
             self.pipe.send(words)
 
+    def _verdict_of(self, task_id: str) -> dict[str, Any] | None:
+        """What the supervisor has decided about a message somebody held before."""
+        end = time.monotonic() + ASK
+        with self._ask_lock:
+            self._say("redelivered", task_id)
+            while (left := end - time.monotonic()) > 0:
+                try:
+                    about, verdict = self._verdicts.get(timeout=left)
+                except Empty:
+                    break
+                if about == task_id:
+                    return verdict
+        return None
+
     def _listen(self) -> None:
         """Do what the supervisor says; end with it."""
         while True:
@@ -206,6 +236,10 @@ class Child:
                     self._stop(*details)
                 case "forget":
                     self.engine.consumer.forget()
+                case "reconnect":
+                    self.engine.consumer.reconnect()
+                case "verdict":
+                    self._verdicts.put(tuple(details))
                 case "abandon":
                     self._say("abandoned", self.engine.abandon(*details))
                 case _:

@@ -76,6 +76,7 @@ class Consumer:
         self._cool_until = 0.0
         self._hungry = threading.Event()
         self.low_water = 0
+        self.claimed = 0
         self.waiting = False
         self._thread = threading.Thread(target=self._run, name="umbel-fetch", daemon=True)
 
@@ -91,6 +92,12 @@ class Consumer:
         if self._thread.is_alive():
             self._thread.join(timeout)
         self.give_back()
+
+    def reconnect(self) -> None:
+        """Begin anew with connections of the broker that nobody has used yet."""
+        logger.warning("messages wait and none arrives here; connecting to the broker anew")
+        self._broker.close()
+        self._broker.interrupt()
 
     def forget(self) -> list[Delivery]:
         """Let go of unstarted messages without telling the broker; returns them."""
@@ -128,10 +135,8 @@ class Consumer:
         pause = FIRST_PAUSE
         while not self._stopping:
             try:
-                self._step()
+                self._step_enrolled()
                 pause = FIRST_PAUSE
-            except LeaseLost:
-                self._enroll_again()
             except (OperationalError, StoreError) as error:
                 logger.warning("cannot reserve (%s); trying again in %.1f s", error, pause)
                 self._hungry.wait(pause)
@@ -142,6 +147,12 @@ class Consumer:
                 time.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE)
 
+    def _step_enrolled(self) -> None:
+        try:
+            self._step()
+        except LeaseLost:
+            self._enroll_again()
+
     def _step(self) -> None:
         room = self._room()
         if room <= 0:
@@ -150,6 +161,7 @@ class Consumer:
         deliveries = self._broker.reserve(
             self._owner, self._queues, limit=room, wait=WAIT if self._on_empty is None else 0.2
         )
+        self.claimed += len(deliveries)
         if not deliveries and self._on_empty is not None and not self._stopping:
             self._on_empty()
         for delivery in deliveries:

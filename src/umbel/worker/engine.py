@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from queue import Empty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from umbel import attempt
 from umbel.exceptions import TimeLimitExceeded
@@ -46,13 +46,20 @@ class Engine:
         board: Board,
         *,
         has_expired: Callable[[], bool] | None = None,
+        verdict_of: Callable[[str], dict[str, Any] | None] | None = None,
     ) -> None:
         self.app = app
         self._row = row
         self._threads = duty.threads
         self._should_end = has_expired or (lambda: False)
-        self.settler = Settler(app.broker, app.result_store, together=app.settles_together)
-        admission = Admission(app, duty)
+        self._duty = duty
+        self.settler = Settler(
+            app.broker,
+            app.result_store,
+            together=app.settles_together,
+            route=app.client.spread,
+        )
+        admission = Admission(app, duty, verdict_of=verdict_of)
         self.floor = Floor(app, admission, row, self.settler, Reporter())
         self.loop = self._make_loop(duty) if duty.async_slots else None
         self.consumer = Consumer(
@@ -81,7 +88,13 @@ class Engine:
         )
 
     def start(self) -> None:
-        """Start the threads; `work` is then to be called by the main one."""
+        """Start the threads; `work` is then to be called by the main one.
+
+        Raises:
+            OperationalError: the broker cannot be reached.
+            ImproperlyConfigured: a queue is known to the broker otherwise than it is here.
+        """
+        self.app.broker.declare(self._duty.declared, owner=self._duty.owner)
         self.settler.start()
         if self.loop is not None:
             self.loop.start()
@@ -127,6 +140,7 @@ class Engine:
             self.settler.refused,
             self.consumer.inbox.qsize(),
             len(self.floor.running),
+            self.consumer.claimed,
         )
 
     def end(self) -> None:

@@ -13,6 +13,7 @@ from umbel.worker.options import Facts, WorkerOptions
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
+    from umbel.queues import Queue
 
 POOLS = {
     "prefork": "prefork",
@@ -21,6 +22,8 @@ POOLS = {
     "solo": "solo",
 }
 DEFAULT_LEASE = 30.0
+_DRIVER_SETTINGS = ("broker_", "redis_")
+_NOT_PLAIN = object()
 
 
 def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
@@ -37,13 +40,18 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
     tasks = app.tasks
     has_async = any(inspect.iscoroutinefunction(task.run) for task in tasks.values())
     pool = _pool(options.pool or conf.worker_pool)
+    queues = _queues(app, options)
+    retry, on_startup = conf.broker_connection_retry, conf.broker_connection_retry_on_startup
+    tries = conf.broker_connection_max_retries or None
     return Facts(
         name=app.main or "__main__",
         broker_url=app.broker_url,
         broker_options=dict(conf.broker_transport_options),
+        conf=plain_settings(conf),
         shown_broker=mask_url(app.broker_url, stars=2),
         shown_backend=app.backend_shown,
-        queues=_queues(app, options),
+        queues=tuple(queue.name for queue in queues),
+        declared=queues,
         tasks=tuple(sorted(name for name in tasks if not name.startswith("celery."))),
         concurrency=_concurrency(pool, options.concurrency, conf.worker_concurrency),
         pool=pool,
@@ -55,6 +63,9 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
         max_memory=options.max_memory_per_child or conf.worker_max_memory_per_child,
         lease=float(conf.broker_transport_options.get("visibility_timeout", DEFAULT_LEASE)),
         max_crashes=conf.task_max_crashes,
+        retry_limit=tries if retry else 0,
+        start_retry_limit=tries if (retry if on_startup is None else on_startup) else 0,
+        stall=conf.worker_stall_timeout or None,
         threads_after_import=preload.threads_after_import,
         warnings=_warnings(app, pool),
     )
@@ -85,13 +96,41 @@ def _concurrency(pool: str, *wishes: Any) -> int:
     return os.cpu_count() or 1
 
 
-def _queues(app: Umbel, options: WorkerOptions) -> tuple[str, ...]:
+def _queues(app: Umbel, options: WorkerOptions) -> tuple[Queue, ...]:
     queues = app.queues
     if options.queues:
         queues.select(options.queues)
     if options.exclude_queues:
         queues.deselect(options.exclude_queues)
-    return tuple(queues.consume_from)
+    if not queues.consume_from:
+        raise ImproperlyConfigured("no queue is left to consume from (see -Q, -X and task_queues)")
+    return tuple(queues.consume_from.values())
+
+
+def plain_settings(conf: Any) -> dict[str, Any]:
+    """The settings that drivers read, as plain data.
+
+    What only the application's own code can stand for (a function that orders brokers, a provider
+    of credentials) is left out: the supervisor, which imports none of it, does without.
+    """
+    found: dict[str, Any] = {}
+    for name in conf:
+        if name.startswith(_DRIVER_SETTINGS):
+            plain = _plain(conf[name])
+            if plain is not _NOT_PLAIN:
+                found[name] = plain
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = {key: _plain(each) for key, each in value.items() if isinstance(key, str)}
+        return {key: each for key, each in pairs.items() if each is not _NOT_PLAIN}
+    if isinstance(value, (list, tuple)):
+        return [each for each in map(_plain, value) if each is not _NOT_PLAIN]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # also a constant of `ssl`
+    return value if value is None or type(value) in (bool, float, str, bytes) else _NOT_PLAIN
 
 
 def _warnings(app: Umbel, pool: str) -> tuple[str, ...]:

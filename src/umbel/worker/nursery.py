@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import sys
@@ -46,6 +47,8 @@ class Member:
         stopping: whether it was told to stop, or has said that it does.
         early_deaths: how many children in a row died before they were ready.
         due: when the place may be filled again (monotonic).
+        in_vain: whether the child could not work because the broker is away.
+        enroll_at: when to try again to have the broker know the child (monotonic).
         abandoned: the id of a task whose hard limit is the child's end.
         abandoned_at: since when; 0 once the child has cleaned up.
     """
@@ -58,6 +61,8 @@ class Member:
     stopping: bool = False
     early_deaths: int = 0
     due: float = 0.0
+    in_vain: bool = False
+    enroll_at: float = math.inf
     abandoned: str | None = None
     abandoned_at: float = 0.0
 
@@ -169,6 +174,8 @@ class Nursery:
         member.process, member.pipe = process, ours
         member.ready = member.stopping = False
         member.owner = ""
+        member.enroll_at = math.inf
+        member.in_vain = False
         member.abandoned = None
         return True
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from umbel.identity import default_nodename, node_format
+
+if TYPE_CHECKING:
+    from umbel.queues import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,27 @@ class WorkerOptions:
 class Facts:
     """What the supervisor must know of an application it does not import.
 
-    The first child says it when the application is loaded.
+    The first child says it when the application is loaded. It holds nothing but plain data and
+    values of ours, so that reading it imports nothing of the user's.
+
+    Attributes:
+        broker_url: the broker that is consumed from, with its password.
+        conf: the settings that drivers read.
+        queues: the names of what is consumed.
+        declared: the same queues, to be made known to the broker.
+        retry_limit: how often a lost broker is tried again; None is without end.
+        start_retry_limit: the same for the first connection.
+        stall: seconds after which a child that gets nothing though work waits connects anew.
     """
 
     name: str
     broker_url: str
     broker_options: dict[str, Any]
+    conf: dict[str, Any]
     shown_broker: str
     shown_backend: str
     queues: tuple[str, ...]
+    declared: tuple[Queue, ...]
     tasks: tuple[str, ...]
     concurrency: int
     pool: str
@@ -73,6 +88,9 @@ class Facts:
     max_memory: int | None
     lease: float
     max_crashes: int
+    retry_limit: int | None
+    start_retry_limit: int | None
+    stall: float | None
     threads_after_import: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
@@ -85,6 +103,7 @@ class Duty:
         owner: in whose name messages are claimed.
         node: the worker's name, as tasks see it.
         queues: where to take messages from.
+        declared: the same queues, to be made known to the broker.
         threads: slots for ``def`` tasks; the first is the thread that calls `Engine.work`.
         async_slots: how many ``async def`` tasks run at once.
         lease: seconds for which claims hold without being renewed.
@@ -97,6 +116,7 @@ class Duty:
     owner: str
     node: str
     queues: tuple[str, ...]
+    declared: tuple[Queue, ...] = ()
     threads: int = 1
     async_slots: int = 0
     lease: float = 30.0
@@ -114,6 +134,7 @@ class Duty:
             owner=owner,
             node=node,
             queues=facts.queues,
+            declared=facts.declared,
             threads=threads,
             async_slots=facts.async_slots,
             lease=facts.lease,

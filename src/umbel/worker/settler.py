@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from umbel.exceptions import OperationalError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from umbel.message import Settlement
+    from umbel.message import Message, Settlement
     from umbel.ports.backend import ResultBackend
     from umbel.ports.broker import Broker
 
@@ -41,12 +41,23 @@ TRIES = 4
 
 
 class Settler:
-    """Settles in a thread of its own, in the order in which it was given settlements."""
+    """Settles in a thread of its own, in the order in which it was given settlements.
 
-    def __init__(self, broker: Broker, store: ResultBackend | None, *, together: bool) -> None:
+    ``route`` finds the queues of follow-up messages that name an exchange.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        store: ResultBackend | None,
+        *,
+        together: bool,
+        route: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
+    ) -> None:
         self._broker = broker
         self._store = store
         self._together = together
+        self._route = route
         self._queue: deque[Settlement] = deque()
         self._wake = threading.Event()
         self._idle = threading.Condition()
@@ -168,6 +179,8 @@ class Settler:
             if results:
                 self._store.store(results)
             batch = [replace(settlement, result=None) for settlement in batch]
+        if any(message.exchange for settlement in batch for message in settlement.follow):
+            batch = [replace(each, follow=tuple(self._route(each.follow))) for each in batch]
         for settlement, accepted in zip(batch, self._broker.settle(batch), strict=True):
             if accepted:
                 continue

@@ -3,31 +3,35 @@
 It imports no user code, so nothing in an application can stop it.  Everything it knows of the
 application the first child has told it; everything it knows of running tasks it reads from the
 board.  It acts on four things only: a child that said something, a child that died, a signal, and
-the clock.
+the clock.  The broker is none of them: what is to be said to it is left to the `Keeper`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
+import math
 import signal
 import time
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from umbel import drivers
-from umbel.exceptions import LeaseLost, OperationalError, StoreError
+from umbel.exceptions import OperationalError
 from umbel.identity import default_nodename, uuid7
 from umbel.worker.aftermath import Aftermath, describe_exit
-from umbel.worker.board import Board
+from umbel.worker.board import Board, noted
+from umbel.worker.docket import Docket
+from umbel.worker.keeper import Keeper
 from umbel.worker.nursery import Member, Nursery
 from umbel.worker.options import Duty
+from umbel.worker.orders import Orders
+from umbel.worker.stalls import Stalls
+from umbel.worker.tries import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from umbel.ports.broker import Broker
+    from umbel.ports.broker import Broker, QueueStats
     from umbel.worker.board import Entry
     from umbel.worker.options import Facts, WorkerOptions
 
@@ -44,9 +48,14 @@ ABANDON_GRACE = 0.5
 COLD_GRACE = 2.0
 MAX_EARLY_DEATHS = 5
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
-PROMOTE_EVERY = 1.0
+ENROLL_EVERY = 1.0
+SUSPECT = 2.0
+"""Seconds for which a task that seems to run in a sibling is not started beside it."""
 
-EX_OK, EX_FAILURE = 0, 1
+LEAVE = 10.0
+"""Seconds the last words to the broker may take."""
+
+EX_OK, EX_FAILURE, EX_UNAVAILABLE = 0, 1, 69
 
 
 class StartFailure(Exception):  # noqa: N818 - it ends in a sentence for the user, not a traceback
@@ -84,12 +93,13 @@ class Supervisor:
         self.board: Board
         self.members: list[Member] = []
         self._nursery = Nursery(options)
-        self._me = f"supervisor/{uuid7()}"
+        self._me = f"{self.node}/supervisor/{uuid7()}"
         self._stopping = ""
-        self._stop_asked: list[str] = []
-        self._wake_r, self._wake_w = os.pipe()
-        self._renew_at = 0.0
-        self._promote_at = 0.0
+        self._orders = Orders(self._show_stacks)
+        self.keeper: Keeper
+        self.docket: Docket | None = None
+        self._stalls: Stalls
+        self._questions: list[tuple[Member, str, float]] = []
         self._cold_until = 0.0
         self._exit = EX_OK
 
@@ -102,11 +112,10 @@ class Supervisor:
             StartFailure: the application cannot be loaded.
             OperationalError: the broker cannot be used.
         """
-        self._catch_signals()
+        self._orders.listen()
         try:
             first = self._boot_first()
-            if not self._stop_asked:
-                self._open(first)
+            if not self._orders.stops and self._open(first):
                 self._serve()
         finally:
             self._clean_up()
@@ -118,30 +127,30 @@ class Supervisor:
         first = Member(0)
         self.members = [first]
         word, value, *usage = self._nursery.first_words(
-            first, BOOT_TIMEOUT, lambda: bool(self._stop_asked)
+            first, BOOT_TIMEOUT, lambda: bool(self._orders.stops)
         )
         if word != "hello":
             raise StartFailure(str(value), usage=bool(usage and usage[0]))
         self.facts = value
         return first
 
-    def _open(self, first: Member) -> None:
-        """Connect to the broker, and let the first child and its siblings work."""
+    def _open(self, first: Member) -> bool:
+        """Connect to the broker, and let the first child and its siblings work.
+
+        Returns False if the worker was told to stop before the broker could be reached.
+        """
         facts = self.facts
-        server = drivers.connect(facts.broker_url, facts.broker_options)
+        server = drivers.connect(facts.broker_url, facts.broker_options, facts.conf)
         if server.broker is None:
             msg = f"{facts.shown_broker} cannot be a broker"
             raise StartFailure(msg, usage=True)
         self.broker = server.broker
-        self.broker.setup()
-        if self.options.purge:
-            for queue in facts.queues:
-                self.broker.purge(queue)
-        self.aftermath = Aftermath(self.broker, self._me, facts)
-        self.broker.enroll(self._me, facts.lease)
+        if not self._reach_broker():
+            return False
         count = 1 if facts.pool == "threads" else facts.concurrency
         self.board = Board(count, self._threads + facts.async_slots)
         self.members = [first, *(Member(index) for index in range(1, count))]
+        self._begin_upkeep()
         for text in facts.warnings:
             logger.warning("%s", text)
         if facts.threads_after_import:
@@ -154,6 +163,53 @@ class Supervisor:
         reaped = self.broker.reap()
         if reaped:
             logger.info("%d messages of workers that are gone are back in their queues", reaped)
+        return True
+
+    def _reach_broker(self) -> bool:
+        """Make ourselves known to the broker, as often as it takes; False if told to stop."""
+        tries = Tries(self.facts.start_retry_limit)
+        while not self._orders.stops:
+            try:
+                self._introduce()
+            except OperationalError as error:
+                pause = tries.fail()
+                if pause is None:
+                    raise
+                logger.warning(
+                    "the broker cannot be reached (%s); %s in %.1f s", error, tries.shown, pause
+                )
+                connection.wait([self._orders.reader], timeout=pause)
+            else:
+                return True
+        return False
+
+    def _introduce(self) -> None:
+        facts = self.facts
+        self.broker.setup()
+        self.broker.enroll(self._me, facts.lease)
+        self.broker.declare(facts.declared, owner=self._me)
+        if self.options.purge:
+            for queue in facts.queues:
+                self.broker.purge(queue)
+
+    def _begin_upkeep(self) -> None:
+        facts = self.facts
+        self.keeper = Keeper(
+            self.broker,
+            facts,
+            me=self._me,
+            owners=lambda: [each.owner for each in self.members if each.owner and each.alive],
+            on_lost=self._lost_lease,
+            wake=self._orders.wake,
+        )
+        self.keeper.start()
+        self.aftermath = Aftermath(self.broker, self._me, facts)
+        self._stalls = Stalls(self.board, None if self.options.until_empty else facts.stall)
+        if not self.broker.capabilities.leases:
+            self.docket = Docket(
+                self.broker, lambda: self.keeper, me=self._me, max_crashes=facts.max_crashes
+            )
+            self.docket.start()
 
     def _replace_forked(self, first: Member) -> None:
         """Give up the forked first child: the server it came from has threads."""
@@ -173,17 +229,24 @@ class Supervisor:
 
     def _let_work(self, member: Member) -> None:
         """Give a child its owner and its row, and let it go."""
-        facts = self.facts
         owner = f"{self.node}/{member.index}/{uuid7()}"
+        process = member.process
+        member.enroll_at = math.inf
+
+        def enrolled(_answer: None, error: Exception | None) -> None:
+            if member.process is not process:
+                return  # it died meanwhile, and its lease ends by itself
+            if error is None:
+                self._let_go(member, owner)
+            else:
+                member.enroll_at = time.monotonic() + ENROLL_EVERY
+
+        self.keeper.ask(lambda: self.broker.enroll(owner, self.facts.lease), enrolled)
+
+    def _let_go(self, member: Member, owner: str) -> None:
         self.board.clear(member.index)
-        try:
-            self.broker.enroll(owner, facts.lease)
-        except (OperationalError, StoreError) as error:
-            logger.warning("child %d cannot be enrolled (%s)", member.index, error)
-            member.signal(signal.SIGKILL)
-            return
         member.owner = owner
-        duty = Duty.of(facts, self.options, owner=owner, node=self.node, threads=self._threads)
+        duty = Duty.of(self.facts, self.options, owner=owner, node=self.node, threads=self._threads)
         settings = {
             "rows": self.board.rows,
             "slots": self.board.slots,
@@ -200,9 +263,8 @@ class Supervisor:
         while not self._finished():
             self._act_on_signals()
             sources = [source for member in self.members for source in member.sources()]
-            connection.wait([self._wake_r, *sources], timeout=self._pause())
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_r, 512)
+            connection.wait([self._orders.reader, *sources], timeout=self._pause())
+            self._orders.rest()
             for member in self.members:
                 for word, *details in member.words():
                     self._hears(member, word, details)
@@ -210,12 +272,17 @@ class Supervisor:
                 if member.process is not None and not member.process.is_alive():
                     self._bury(member)
             now = time.monotonic()
+            self.keeper.answers()
+            self._answer(now)
             self._enforce(now)
-            self._upkeep(now)
             if not self._stopping:
+                self._look_for_stalls(now)
                 self._fill(now)
+                self._end_if_given_up()
 
     def _pause(self) -> float:
+        if self._questions:
+            return FINE_TICK
         limited = any(
             entry.soft or entry.hard
             for member in self.members
@@ -234,6 +301,11 @@ class Supervisor:
         match word:
             case "hello":
                 self._let_work(member)
+            case "redelivered":
+                self._questions.append((member, details[0], time.monotonic() + SUSPECT))
+            case "unable":
+                text, member.in_vain = details
+                logger.error("child %d cannot work: %s", member.index, text)
             case "ready":
                 member.ready = True
                 if not self._all_ready and all(each.ready for each in self.members):
@@ -249,6 +321,8 @@ class Supervisor:
     def _fill(self, now: float) -> None:
         """Put new children in places that have become free."""
         for member in self.members:
+            if member.alive and now >= member.enroll_at:
+                self._let_work(member)
             if member.alive or now < member.due or self.options.until_empty:
                 continue
             if not self._nursery.fill(member):
@@ -271,18 +345,49 @@ class Supervisor:
         self._schedule(member, served=served)
 
     def _settle_estate(self, member: Member, entries: list[Entry], code: int | None) -> None:
+        """Decide about what a dead child held."""
         self.board.clear(member.index)
-        overrun = member.abandoned
-        cold = self._stopping == "cold"
-        try:
+        owner, overrun, index = member.owner, member.abandoned, member.index
+        charge = self._stopping != "cold"
+        if self.docket is not None:
+            self.docket.lost(entries if charge else (), code)
+            self.keeper.ask(lambda: self.broker.retire(owner))
+            return
+
+        def settle() -> None:
             self.broker.enroll(self._me, self.facts.lease)
-            self.aftermath.settle(member.owner, entries, code, overrun=overrun, charge=not cold)
-        except (OperationalError, StoreError) as error:
-            logger.warning(
-                "cannot give back what child %d held (%s); its lease will end by itself",
-                member.index,
-                error,
-            )
+            self.aftermath.settle(owner, entries, code, overrun=overrun, charge=charge)
+
+        def settled(_answer: None, error: Exception | None) -> None:
+            if error is not None:
+                logger.warning(
+                    "cannot give back what child %d held (%s); its lease will end by itself",
+                    index,
+                    error,
+                )
+
+        self.keeper.ask(settle, settled)
+
+    def _answer(self, now: float) -> None:
+        """Tell children what was decided about messages that somebody held before.
+
+        While a sibling seems to run the task, it may be dying: its end is waited for.
+        """
+        questions, self._questions = self._questions, []
+        for member, task_id, until in questions:
+            verdict = self.docket.find(task_id) if self.docket is not None else None
+            if verdict is None and now < until and self._runs_elsewhere(task_id, member):
+                self._questions.append((member, task_id, until))
+            else:
+                member.tell("verdict", task_id, verdict)
+
+    def _runs_elsewhere(self, task_id: str, asking: Member) -> bool:
+        return any(
+            entry.task_id == noted(task_id)
+            for member in self.members
+            if member is not asking and member.alive and member.owner
+            for entry in self.board.row(member.index).entries()
+        )
 
     def _schedule(self, member: Member, *, served: bool) -> None:
         """Decide when the place is filled again: at once, but later if children never get ready.
@@ -294,6 +399,9 @@ class Supervisor:
         if served:
             member.early_deaths = 0
             member.due = now
+            return
+        if member.in_vain:  # the broker is away; the keeper says for how long that is borne
+            member.due = now + ENROLL_EVERY
             return
         member.early_deaths += 1
         member.due = now + min(FIRST_PAUSE * 2 ** (member.early_deaths - 1), LAST_PAUSE)
@@ -323,6 +431,8 @@ class Supervisor:
     def _enforce_entry(self, member: Member, entry: Entry, now: float) -> None:
         if entry.hard and now >= entry.hard:
             member.abandoned, member.abandoned_at = entry.task_id, now
+            if self.docket is not None:
+                self.docket.overran(entry)
             member.tell("abandon", entry.task_id)
         elif entry.soft and now >= entry.soft and self.facts.pool == "prefork":
             member.signal(signal.SIGUSR1)
@@ -332,60 +442,43 @@ class Supervisor:
         if member.abandoned_at == 0.0 or now - member.abandoned_at > ABANDON_GRACE:
             member.signal(signal.SIGKILL)
 
-    # -- upkeep ----------------------------------------------------------------------------
+    # -- the broker ------------------------------------------------------------------------
 
-    def _upkeep(self, now: float) -> None:
-        """Renew leases, let due messages join their queues, give back what the dead held."""
-        try:
-            if now >= self._renew_at:
-                self._renew_at = now + self.facts.lease / 3
-                self._renew()
-            if now >= self._promote_at:
-                due = self.broker.promote()
-                self._promote_at = now + min(PROMOTE_EVERY, due or PROMOTE_EVERY)
-        except (OperationalError, StoreError) as error:
-            self._renew_at = self._promote_at = now + 1.0
-            logger.warning("cannot renew leases (%s); trying again", error)
+    def _lost_lease(self, owner: str) -> None:
+        for member in self.members:
+            if member.owner == owner:
+                member.tell("forget")
 
-    def _renew(self) -> None:
-        owners = {member.owner: member for member in self.members if member.owner and member.alive}
-        held = self.broker.extend([*owners, self._me], self.facts.lease)
-        for owner in owners.keys() - held:
-            logger.warning("the lease of %s had ended; it is taken anew", owner)
-            self.broker.enroll(owner, self.facts.lease)
-            owners[owner].tell("forget")
-        if self._me not in held:
-            self.broker.enroll(self._me, self.facts.lease)
-        self.broker.reap()
+    def _end_if_given_up(self) -> None:
+        if self.keeper.given_up is not None:
+            logger.critical("the broker stays away (%s); giving up", self.keeper.given_up)
+            self._exit = EX_UNAVAILABLE
+            self._stop("warm")
+
+    def _look_for_stalls(self, now: float) -> None:
+        if self._stalls.is_due(now, self.members):
+            self.keeper.ask(lambda: self.broker.stats(self.facts.queues), self._judge_stalls)
+
+    def _judge_stalls(self, stats: list[QueueStats] | None, error: Exception | None) -> None:
+        if error is not None or stats is None:
+            return
+        reconnect, replace = self._stalls.judge(self.members, stats)
+        for member in reconnect:
+            member.tell("reconnect")
+        for member in replace:
+            logger.error("child %d gets nothing although work waits; replacing it", member.index)
+            member.signal(signal.SIGKILL)
 
     # -- stopping --------------------------------------------------------------------------
 
-    def _catch_signals(self) -> None:
-        os.set_blocking(self._wake_w, False)
-        os.set_blocking(self._wake_r, False)
-        for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"):
-            signal.signal(getattr(signal, name), self._asked_to_stop)
-        signal.signal(signal.SIGUSR1, self._asked_for_stacks)
-
-    def _asked_to_stop(self, signum: int, _frame: Any) -> None:
-        name = signal.Signals(signum).name
-        if name == "SIGTERM" and os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
-            name = "SIGQUIT"
-        self._stop_asked.append(name)
-        self._wake()
-
-    def _asked_for_stacks(self, _signum: int, _frame: Any) -> None:
+    def _show_stacks(self) -> None:
         for member in self.members:
             if member.alive:
                 member.signal(signal.SIGUSR2)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_w, b"!")
-
     def _act_on_signals(self) -> None:
-        while self._stop_asked:
-            name = self._stop_asked.pop(0)
+        while self._orders.stops:
+            name = self._orders.stops.pop(0)
             if name == "SIGQUIT" or (name == "SIGINT" and self._stopping):
                 self._stop("cold")
             elif not self._stopping:
@@ -425,14 +518,19 @@ class Supervisor:
                 member.stopping = True
                 member.signal(signal.SIGKILL)
                 self._bury(member)
-        broker = getattr(self, "broker", None)
-        if broker is not None:
-            with contextlib.suppress(OperationalError, StoreError, LeaseLost):
-                broker.retire(self._me)
-            broker.close()
+        self._take_leave()
         board = getattr(self, "board", None)
         if board is not None:
             board.close()
-        os.close(self._wake_r)
-        os.close(self._wake_w)
+        self._orders.close()
         self._nursery.close()
+
+    def _take_leave(self) -> None:
+        """End what talks to the broker; one that does not answer is not waited for."""
+        if self.docket is not None:
+            self.docket.close(LEAVE)
+        keeper = getattr(self, "keeper", None)
+        if keeper is not None:
+            keeper.ask(lambda: self.broker.retire(self._me))
+            if keeper.close(LEAVE):
+                self.broker.close()

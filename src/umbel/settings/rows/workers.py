@@ -64,6 +64,15 @@ POOL = (
         "Seconds within which a new child has to report that it is ready.",
     ),
     Setting(
+        "worker_stall_timeout",
+        SECONDS,
+        30.0,
+        "Seconds after which a child that is idle, and gets nothing although messages wait in "
+        "its queues, connects to the broker anew; after as many again it is replaced. None or 0: "
+        "never.",
+        origin="umbel",
+    ),
+    Setting(
         "worker_max_tasks_per_child",
         WHOLE,
         None,
