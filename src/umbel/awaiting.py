@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -82,7 +83,9 @@ class _Round:
         self._loop = loop
         self._waiters: Waiters = {}
         self._left = 0
+        self._lock = Lock()
         self._cancel: Callable[[], None] | None = None
+        self._over = False
         self._task: asyncio.Task[None] | None = None
 
     def add(self, task_id: str) -> asyncio.Future[StoredResult]:
@@ -99,14 +102,24 @@ class _Round:
 
     async def _ask(self) -> None:
         try:
-            self._cancel = await asyncio.to_thread(
-                self._store.watch, list(self._waiters), self._arrived
-            )
+            await asyncio.to_thread(self._watch)
+        except asyncio.CancelledError:  # the loop ends; the thread may still be asking
+            self._stop()
+            raise
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             self._fail(error)
         self.asked.set_result(None)
         if not self._left:
             self._stop()
+
+    def _watch(self) -> None:
+        """Runs in a thread, which may come to its end after nobody waits any more."""
+        cancel = self._store.watch(list(self._waiters), self._arrived)
+        with self._lock:
+            if not self._over:
+                self._cancel = cancel
+                return
+        cancel()
 
     def _fail(self, error: Exception) -> None:
         waiters, self._waiters = self._waiters, {}
@@ -133,7 +146,11 @@ class _Round:
 
     def _stop(self) -> None:
         """Nobody waits any more: stop watching what has not come. That may block."""
-        cancel, self._cancel = self._cancel, None
+        with self._lock:
+            cancel, self._cancel = self._cancel, None
+            self._over = True
         if cancel is not None and self._waiters:
-            with suppress(RuntimeError):  # the loop is being closed, and its threads have ended
+            try:
                 self._loop.run_in_executor(None, cancel)
+            except RuntimeError:  # the loop is being closed, and its threads have ended
+                cancel()

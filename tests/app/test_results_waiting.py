@@ -335,6 +335,39 @@ def test_a_coroutine_that_is_cancelled_leaves_nobody_waiting(kept):
     wait_until(lambda: not any(watched.values()))
 
 
+def test_a_loop_that_ends_while_the_store_is_asked_leaves_nobody_waiting(kept):
+    """The question is under way in a thread; its answer finds nobody and takes itself back."""
+    store = kept.backend.store
+    asked, go_on = threading.Event(), threading.Event()
+    cancelled = threading.Event()
+    watch = store.watch
+
+    def slow_watch(ids, callback):
+        asked.set()
+        assert go_on.wait(DEADLINE)
+        cancel = watch(ids, callback)
+
+        def noted():
+            cancel()
+            cancelled.set()
+
+        return noted
+
+    store.watch = slow_watch
+
+    async def main():
+        waiting = asyncio.create_task(kept.AsyncResult("id").aget())
+        await asyncio.to_thread(asked.wait, DEADLINE)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        waiting.cancel()
+
+    try:
+        asyncio.run(main())
+    finally:
+        del store.watch
+    assert cancelled.wait(DEADLINE)
+
+
 def test_a_timeout_around_an_awaited_result_works(kept):
     async def main():
         async with asyncio.timeout(0.05):
