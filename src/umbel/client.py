@@ -12,22 +12,23 @@ a setting or a queue changes.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from umbel import serialization, signals
 from umbel.current import get_current_request
-from umbel.exceptions import ContentDisallowed, DecodeError, OperationalError, UnroutableError
+from umbel.exceptions import ContentDisallowed, DecodeError, OperationalError
 from umbel.identity import uuid7
 from umbel.message import Message
 from umbel.moments import due_at, expires_at, isoformat
 from umbel.once import once
 from umbel.representation import saferepr
 from umbel.retry import PublishRetry
+from umbel.spreading import Spreader
 from umbel.templates import make_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from umbel.app import Umbel
     from umbel.publisher import Publisher
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _PARTS = ("args", "kwargs", "embed")
 _NO_OPTIONS: Mapping[str, Any] = {}
 _FOREVER = 31_536_000.0
+_GRACE = 0.25
+"""Seconds beyond its deadline for which a publisher that is just ending may be waited for."""
 
 
 class Client:
@@ -176,7 +179,7 @@ class Client:
         until = self._deadline(options)
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
-        self.store(self.spread(messages), until, options)
+        self.store(messages, until, options)
         if bodies is not None:
             _report(messages, bodies)
 
@@ -191,14 +194,27 @@ class Client:
         """
         if not messages:
             return
-        from asyncio import wrap_future
-
         until = self._deadline(options)
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
-        await wrap_future(self.publisher.submit(self.spread(messages), until, options))
+        await self._stored(self.publisher.submit(messages, until, options), until)
         if bodies is not None:
             _report(messages, bodies)
+
+    async def _stored(self, done: Future[None], until: float) -> None:
+        """Wait for the publisher, but not much longer than the caller wants to.
+
+        It may be busy with what others, who have more time, gave it before.
+        """
+        import asyncio
+
+        left = max(until - time.monotonic(), 0.0)
+        try:
+            async with asyncio.timeout(left + _GRACE):
+                await asyncio.wrap_future(done)
+        except TimeoutError:
+            msg = f"the broker did not store it within {left:.1f} s"
+            raise OperationalError(msg) from None
 
     @once
     def publisher(self) -> Publisher:
@@ -213,27 +229,19 @@ class Client:
         if publisher is not None:
             publisher.close()
 
+    @once
+    def spreader(self) -> Spreader:
+        """Finds the queues of messages that name an exchange."""
+        return Spreader(self.app)
+
     def spread(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """The messages, with a copy for every further queue their exchange has for them.
+        """What the broker that workers consume from is to publish for these messages.
 
         Raises:
             UnroutableError: an exchange has no queue for one of them.
+            OperationalError: the broker cannot be reached.
         """
-        if not any(message.exchange for message in messages):
-            return messages
-        spread: list[Message] = []
-        for message in messages:
-            spread.append(message)
-            if not message.queue:
-                raise UnroutableError(message.exchange, message.routing_key)
-            if message.exchange:
-                bound = self.app.amqp.queues.bound_to(message.exchange, message.routing_key)
-                spread += (
-                    replace(message, queue=queue.name)
-                    for queue in bound
-                    if queue.name != message.queue
-                )
-        return spread
+        return self.spreader.spread(messages, self.app.broker, self._deadline(_NO_OPTIONS))
 
     def _deadline(self, options: Mapping[str, Any]) -> float:
         timeout = options.get("timeout")
@@ -252,8 +260,8 @@ class Client:
             policy = self._policy(options)
         while True:
             try:
-                left = max(until - time.monotonic(), 0.001)
-                broker.publish(messages, timeout=left)
+                spread = self.spreader.spread(messages, broker, until)
+                broker.publish(spread, timeout=max(until - time.monotonic(), 0.001))
             except Exception as error:
                 policy = policy or self._policy(options)
                 if not isinstance(error, (OperationalError, *(policy.retry_errors or ()))):

@@ -142,6 +142,9 @@ class Unreliable:
         self.broker, self.failures, self.calls = broker, failures, 0
         self.error = error or OperationalError("out of reach")
 
+    def __getattr__(self, name):
+        return getattr(self.broker, name)
+
     def publish(self, messages, *, timeout=None):
         self.calls += 1
         if self.calls <= self.failures:
@@ -240,6 +243,8 @@ def test_concurrent_callers_share_batches(app):
         return future
 
     class Slow:
+        capabilities = broker.capabilities
+
         def publish(self, messages, *, timeout=None):
             if not batches:
                 for _ in range(1000):
@@ -264,6 +269,8 @@ def test_concurrent_callers_share_batches(app):
 
 def test_one_bad_message_does_not_fail_the_others_of_its_batch(app, unreliable):
     class Fussy:
+        capabilities = app.broker.capabilities
+
         def publish(self, messages, *, timeout=None):
             if any(message.task == "bad" for message in messages):
                 raise EncodeError("too big")
@@ -286,6 +293,8 @@ def test_a_caller_that_was_cancelled_before_its_turn_sends_nothing(app, waiting)
     broker = app.broker
 
     class Slow:
+        capabilities = broker.capabilities
+
         def publish(self, messages, *, timeout=None):
             inside.set()
             assert go_on.wait(DEADLINE)

@@ -116,7 +116,9 @@ class Broker(Protocol):
         """Give back connections and files; the instance may be used again."""
         ...
 
-    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+    def declare(
+        self, queues: Sequence[Queue], *, owner: str | None = None, timeout: float | None = None
+    ) -> None:
         """Make queues known, with the exchanges they are bound to and their bindings.
 
         Safe to repeat, also while others do; on return every process sees the bindings, and the
@@ -132,15 +134,18 @@ class Broker(Protocol):
         Raises:
             ImproperlyConfigured: the server has a queue or exchange of this name with other
                 arguments; the text names both.
-            OperationalError: the server cannot be reached.
+            OperationalError: the server did not do it within ``timeout`` seconds.
         """
         ...
 
-    def route(self, exchange: str, routing_key: str) -> list[str]:
+    def route(self, exchange: str, routing_key: str, *, timeout: float | None = None) -> list[str]:
         """The queues that a message sent to ``exchange`` with this key is meant for, sorted.
 
         Empty where nothing is bound. Brokers with ``capabilities.exchanges`` are not asked: they
         take messages that name an exchange as they are.
+
+        Raises:
+            OperationalError: the server did not answer within ``timeout`` seconds.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.exceptions import ImproperlyConfigured
 from umbel.settings import mask_url
+from umbel.spreading import check_exchanges
 from umbel.worker import preload
 from umbel.worker.options import Facts, WorkerOptions
 
@@ -104,7 +105,9 @@ def _queues(app: Umbel, options: WorkerOptions) -> tuple[Queue, ...]:
         queues.deselect(options.exclude_queues)
     if not queues.consume_from:
         raise ImproperlyConfigured("no queue is left to consume from (see -Q, -X and task_queues)")
-    return tuple(queues.consume_from.values())
+    chosen = tuple(queues.consume_from.values())
+    check_exchanges(chosen, app.broker)
+    return chosen
 
 
 def plain_settings(conf: Any) -> dict[str, Any]:

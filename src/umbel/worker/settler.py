@@ -43,7 +43,7 @@ TRIES = 4
 class Settler:
     """Settles in a thread of its own, in the order in which it was given settlements.
 
-    ``route`` finds the queues of follow-up messages that name an exchange.
+    ``route`` makes known the queues of follow-up messages, and finds those of an exchange.
     """
 
     def __init__(
@@ -179,8 +179,11 @@ class Settler:
             if results:
                 self._store.store(results)
             batch = [replace(settlement, result=None) for settlement in batch]
-        if any(message.exchange for settlement in batch for message in settlement.follow):
-            batch = [replace(each, follow=tuple(self._route(each.follow))) for each in batch]
+        if any(settlement.follow for settlement in batch):
+            batch = [
+                replace(each, follow=tuple(self._route(each.follow))) if each.follow else each
+                for each in batch
+            ]
         for settlement, accepted in zip(batch, self._broker.settle(batch), strict=True):
             if accepted:
                 continue

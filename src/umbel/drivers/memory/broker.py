@@ -55,12 +55,24 @@ class MemoryBroker:
 
     # ------------------------------------------------------------------------------ queues
 
-    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+    def declare(
+        self,
+        queues: Sequence[Queue],
+        *,
+        owner: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - memory is never late
+    ) -> None:
         """Make queues and bindings known; see `Broker.declare`."""
         with self._space.enter():
             self._bindings.add(queues, owner)
 
-    def route(self, exchange: str, routing_key: str) -> list[str]:
+    def route(
+        self,
+        exchange: str,
+        routing_key: str,
+        *,
+        timeout: float | None = None,  # noqa: ARG002 - as above
+    ) -> list[str]:
         """The queues that are bound; see `Broker.route`."""
         with self._space.enter():
             return self._bindings.find(exchange, routing_key)

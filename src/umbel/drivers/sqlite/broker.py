@@ -59,14 +59,18 @@ class SQLiteBroker:
         self._settling.close()
         self._broadcasts.close()
 
-    def declare(self, queues: Sequence[Queue], *, owner: str | None = None) -> None:
+    def declare(
+        self, queues: Sequence[Queue], *, owner: str | None = None, timeout: float | None = None
+    ) -> None:
         """Make queues and bindings known; see `Broker.declare`."""
         if queues:
-            self._upkeep.write(lambda db: bindings.bind(db, queues, owner))
+            self._upkeep.write(lambda db: bindings.bind(db, queues, owner), timeout=timeout)
 
-    def route(self, exchange: str, routing_key: str) -> list[str]:
+    def route(self, exchange: str, routing_key: str, *, timeout: float | None = None) -> list[str]:
         """The queues that are bound; see `Broker.route`."""
-        return self._publishing.run(lambda db: bindings.find(db, exchange, routing_key))
+        return self._publishing.run(
+            lambda db: bindings.find(db, exchange, routing_key), timeout=timeout
+        )
 
     def drop(self, queue: str) -> int:
         """Delete a queue; see `Broker.drop`."""
