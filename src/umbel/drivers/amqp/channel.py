@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from umbel.drivers.amqp.messages import Outgoing
     from umbel.drivers.amqp.methods import Method
 
-_GOODBYE = 3.0
+_GOODBYE = 5.0
 _Queue, _Exchange, _Basic = commands.Queue, commands.Exchange, commands.Basic
 
 
@@ -425,8 +425,15 @@ class Channel:
                 self._ask(commands.Channel.Close, commands.Channel.CloseOk, reply_code=200)
                 self._link.leave(self._number)
             self._closed = self._closed or ChannelClosed("the channel was closed here")
+            self._link.poke()
 
     # -------------------------------------------------------------- what the link has for us
+
+    def _forget(self) -> None:
+        """After a fork: locks may be held by threads that are not here."""
+        self._asking, self._publishing, self._acking = Lock(), Lock(), Lock()
+        if self._confirms is not None:
+            self._confirms.forget_lock()
 
     def _take(self, event: Incoming | Confirm | Returned | Answer) -> None:
         """Called by whichever thread reads, in the order in which things come."""

@@ -38,6 +38,7 @@ class Confirms:
         self._last = 0
         self._waiting: OrderedDict[int, Outgoing] = OrderedDict()
         self._returned: dict[int, str] = {}
+        self._came_back = 0
         self._failures: list[Failure] = []
 
     def add(self, messages: Sequence[Outgoing]) -> int:
@@ -76,21 +77,30 @@ class Confirms:
     def returned(self, message: Returned) -> None:
         """Enter a message that came back; its confirm follows.
 
-        A returned message does not carry its number. It is the oldest one that looks the same, as
-        the server returns in the order of publishing.
+        What comes back does not carry its number, but in the order of publishing. So it is the
+        first behind the last one that looks the same; the properties alone may differ, as the
+        server strips some.
         """
         with self._lock:
-            for sequence, sent in self._waiting.items():
-                if (
-                    sent.mandatory
-                    and sequence not in self._returned
-                    and sent.routing_key == message.routing_key
-                    and sent.exchange == message.exchange
-                    and sent.body == message.body
-                    and properties.write(sent.properties) == message.raw_properties
-                ):
-                    self._returned[sequence] = message.reason
-                    return
+            sequence = self._alike(message)
+            if sequence is not None:
+                self._came_back = sequence
+                self._returned[sequence] = message.reason
+
+    def _alike(self, message: Returned) -> int | None:
+        nearly = None
+        for sequence, sent in self._waiting.items():
+            if (
+                sequence > self._came_back
+                and sent.mandatory
+                and sent.routing_key == message.routing_key
+                and sent.exchange == message.exchange
+                and sent.body == message.body
+            ):
+                if properties.write(sent.properties) == message.raw_properties:
+                    return sequence
+                nearly = nearly or sequence
+        return nearly
 
     def is_settled(self, until: int) -> bool:
         """Whether everything up to ``until`` is answered for."""
@@ -117,3 +127,7 @@ class Confirms:
         """Have ``failures`` be asked for again."""
         with self._lock:
             self._failures = [*failures, *self._failures]
+
+    def forget_lock(self) -> None:
+        """After a fork: a thread that is not here may hold it."""
+        self._lock = Lock()

@@ -7,13 +7,12 @@ child gives up the socket, which is the parent's, without a word to the server.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from umbel.drivers.amqp import tls
+from umbel.drivers.amqp import forks, tls
 from umbel.drivers.amqp.channel import Channel
 from umbel.drivers.amqp.codec import Decoder
 from umbel.drivers.amqp.errors import ConnectionLost
@@ -78,8 +77,8 @@ class Connection:
         self.answer_timeout = answer_timeout
         self._opening = Lock()
         self._link: Link | None = None
-        self._pid = os.getpid()
         self._next = 0
+        forks.register(self)
 
     def open(self, timeout: float | None = None) -> None:
         """Connect unless connected; after a loss this makes a new connection.
@@ -96,7 +95,6 @@ class Connection:
         self._opened(timeout)
 
     def _opened(self, timeout: float | None = None) -> Link:
-        self._notice_fork()
         link = self._link
         if link is not None and link.lost is None:
             return link
@@ -136,10 +134,11 @@ class Connection:
         except ConnectionLost as error:
             raise ConnectionLost(error.reason, str(url)) from error
         try:
-            plain.settimeout(max(deadline - time.monotonic(), 0.001))
             secret = self._context if url.tls or self._always_tls else None
             host = self._tls_options.get("server_hostname") or url.host
-            stream = Stream(tls.encrypt(plain, secret, host, str(url)) if secret else plain)
+            if secret is not None:
+                plain = tls.encrypt(plain, secret, host, str(url), deadline)
+            stream = Stream(plain)
         except BaseException:
             plain.close()
             raise
@@ -156,7 +155,6 @@ class Connection:
 
     def close(self) -> None:
         """Close politely, within seconds; channels end, and it may be opened again."""
-        self._notice_fork()
         with self._opening:
             link, self._link = self._link, None
         if link is not None:
@@ -165,7 +163,6 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether it is connected, as far as is known."""
-        self._notice_fork()
         return self._link is not None and self._link.lost is None
 
     @property
@@ -187,14 +184,12 @@ class Connection:
         """A new channel; opens the connection if it is not open. Raises as `open`."""
         return Channel(self._opened(), self.answer_timeout)
 
-    def _notice_fork(self) -> None:
-        if self._pid == os.getpid():
-            return
-        self._pid = os.getpid()
+    def forget(self) -> None:
+        """Give up the parent's socket after a fork; the connection may be opened again here."""
         self._opening = Lock()  # a thread that is not here may hold the old one
         link, self._link = self._link, None
         if link is not None:
-            link.drop()
+            link.forget()
 
 
 def _whole(heartbeat: float | None) -> int:

@@ -35,6 +35,7 @@ _S64 = Struct(">q")
 _F32 = Struct(">f")
 _F64 = Struct(">d")
 _DECIMAL = Struct(">Bi")
+_TEXT, _NOTHING = ord("S"), ord("V")
 _TEXT_HEAD = Struct(">cI").pack
 _INT_HEAD = Struct(">ci").pack
 _LONG_HEAD = Struct(">cq").pack
@@ -43,9 +44,21 @@ _FLOAT_HEAD = Struct(">cd").pack
 # --------------------------------------------------------------------------------------- writing
 
 
+def _escaped(text: str) -> bytes:
+    """Text with bytes in it that were no UTF-8 when they were read."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"{text[:40]!r} is no text that UTF-8 can say") from error
+
+
 def short(text: str) -> bytes:
-    """Text of up to 255 bytes, its length in front."""
-    encoded = text.encode("utf-8", "surrogateescape")
+    """Text of up to 255 bytes, its length in front.
+
+    Raises:
+        EncodeError: it is longer.
+    """
+    encoded = text.encode() if text.isascii() else _escaped(text)
     if len(encoded) > 255:  # noqa: PLR2004 - what one byte can count
         raise EncodeError(f"{text[:40]!r}… has {len(encoded)} bytes, AMQP takes 255 at this place")
     return _U8.pack(len(encoded)) + encoded
@@ -57,15 +70,20 @@ def table(values: Mapping[str, Any], depth: int = 0) -> bytes:
     Raises:
         EncodeError: a key or value has no form in AMQP; the path names it.
     """
-    parts: list[bytes] = []
+    parts = [b""]
+    append = parts.append
     for key, value in values.items():
-        encoded = _keys.get(key) or _key(key)
-        try:
-            parts += (encoded, _writers[type(value)](value, depth))
-        except KeyError:
-            parts += (encoded, _other(value, depth, key))
-        except EncodeError as error:
-            raise _at(error, key) from error
+        append(_keys.get(key) or _key(key))
+        kind = type(value)
+        if kind is str:  # most are
+            append(_write_text(value, depth))
+        elif value is None:
+            append(b"V")
+        else:
+            try:
+                append((_writers.get(kind) or _writer(kind))(value, depth))
+            except EncodeError as error:
+                raise _at(error, key) from error
     joined = b"".join(parts)
     return _U32.pack(len(joined)) + joined
 
@@ -75,8 +93,7 @@ def array(values: Sequence[Any], depth: int = 0) -> bytes:
     parts = []
     for index, value in enumerate(values):
         try:
-            writer = _writers.get(type(value))
-            parts.append(writer(value, depth) if writer else _other(value, depth, str(index)))
+            parts.append((_writers.get(type(value)) or _writer(type(value)))(value, depth))
         except EncodeError as error:
             raise _at(error, str(index)) from error
     joined = b"".join(parts)
@@ -100,7 +117,10 @@ def _key(key: str) -> bytes:
 
 
 def _write_text(value: str, _depth: int) -> bytes:
-    encoded = value.encode("utf-8", "surrogateescape")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        encoded = _escaped(value)
     return _TEXT_HEAD(b"S", len(encoded)) + encoded
 
 
@@ -178,15 +198,12 @@ _writers: dict[type, Callable[[Any, int], bytes]] = {
 }
 
 
-def _other(value: Any, depth: int, key: str) -> bytes:
-    """A value whose class only inherits from one that we know."""
-    for known in type(value).__mro__:
+def _writer(kind: type) -> Callable[[Any, int], bytes]:
+    """What writes values of a class that only inherits from one that we know."""
+    for known in kind.__mro__:
         if known in _writers:
-            try:
-                return _writers[known](value, depth)
-            except EncodeError as error:
-                raise _at(error, key) from error
-    raise EncodeError(f"AMQP has no form for a value of type {type(value).__name__}", key)
+            return _writers[known]
+    raise EncodeError(f"AMQP has no form for a value of type {kind.__name__}")
 
 
 # --------------------------------------------------------------------------------------- reading
@@ -200,17 +217,45 @@ def read_table(data: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[
     """
     position, end = _span(data, start, end, depth)
     values: dict[str, Any] = {}
+    known, size_at = _names, _U32.unpack_from
     try:
         while position < end:
             key_end = position + 1 + data[position]
-            key = data[position + 1 : key_end].decode("utf-8", "surrogateescape")
-            reader = _readers[data[key_end]]
-            values[key], position = reader(data, key_end + 1, end, depth)
+            raw = data[position + 1 : key_end]
+            key = known.get(raw) or _name(raw)
+            kind = data[key_end]
+            if kind == _TEXT:  # most are
+                begin = key_end + 5
+                position = begin + size_at(data, key_end + 1)[0]
+                values[key] = _text(data[begin:position])
+            elif kind == _NOTHING:
+                values[key], position = None, key_end + 1
+            else:
+                values[key], position = _readers[kind](data, key_end + 1, end, depth)
     except (IndexError, StructError, KeyError) as error:
         raise FrameError(f"a table has no valid field at byte {position}") from error
     if position != end:
         raise FrameError("a field of a table is longer than the table")
     return values, end
+
+
+_names: dict[bytes, str] = {}
+
+
+def _name(raw: bytes) -> str:
+    """The name of a field; there are few different ones."""
+    name = raw.decode("utf-8", "surrogateescape")
+    if len(_names) >= _MOST_KNOWN:
+        _names.clear()
+    _names[raw] = name
+    return name
+
+
+def _text(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def read_array(data: bytes, start: int, end: int, depth: int = 0) -> tuple[list[Any], int]:
@@ -248,11 +293,8 @@ def _span(data: bytes, start: int, end: int, depth: int) -> tuple[int, int]:
 
 
 def _read_text(data: bytes, start: int, end: int, _depth: int) -> tuple[str | bytes, int]:
-    text, stop = _read_bytes(data, start, end, _depth)
-    try:
-        return text.decode(), stop
-    except UnicodeDecodeError:
-        return text, stop
+    raw, stop = _read_bytes(data, start, end, _depth)
+    return _text(raw), stop
 
 
 def _read_bytes(data: bytes, start: int, end: int, _depth: int) -> tuple[bytes, int]:
@@ -292,10 +334,10 @@ def _plain(form: Struct) -> Callable[[bytes, int, int, int], tuple[Any, int]]:
 
 
 _readers: dict[int, Callable[[bytes, int, int, int], tuple[Any, int]]] = {
-    ord("S"): _read_text,
+    _TEXT: _read_text,
     ord("I"): _plain(_S32),
     ord("t"): lambda data, start, _end, _depth: (data[start] != 0, start + 1),
-    ord("V"): lambda _data, start, _end, _depth: (None, start),
+    _NOTHING: lambda _data, start, _end, _depth: (None, start),
     ord("l"): _plain(_S64),
     ord("L"): _plain(_S64),
     ord("b"): _plain(_S8),

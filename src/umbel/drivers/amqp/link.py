@@ -308,7 +308,11 @@ class Link:
             self.lose(ConnectionLost("the connection was closed here"))
         self._thread.join(max(deadline - time.monotonic(), 1.0))
 
-    def drop(self) -> None:
-        """Forget it in a forked process: the connection belongs to the other one."""
+    def forget(self) -> None:
+        """Give it up in a forked process, where no other thread is and locks may be held."""
         self.lost = ConnectionLost("the connection belongs to the process this one was forked from")
+        self._turn, self._resting = Condition(Lock()), Condition(Lock())
+        self._writing = Lock()
+        for channel in self._channels.values():
+            channel._forget()  # noqa: SLF001 - the link's side of a channel
         self._stream.close()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from umbel.drivers.amqp import errors, fields
+from umbel.drivers.amqp import errors, fields, tls
 from umbel.drivers.amqp.codec import FRAME_MAX, GREETING, Decoder
 from umbel.drivers.amqp.errors import AccessRefused, ConnectionLost, FrameError
 from umbel.drivers.amqp.messages import Answer
@@ -179,6 +179,9 @@ class _Talk:
         try:
             data = self._stream.read()
         except ConnectionLost as error:
+            said = getattr(error.__cause__, "reason", None) or ""
+            if "ALERT" in said:  # TLS 1.3 asks for certificates when both sides are done
+                raise tls.refused(self._place, said) from error
             raise ConnectionLost(f"{self._place} closed the connection during the login") from error
         self._bytes = (self._bytes + data)[:64]
         try:

@@ -114,7 +114,8 @@ class Stream:
     def hang_up(self) -> None:
         """End the connection; whoever waits for it notices. `close` is still to be called."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Not SSLSocket's own, which pulls TLS from under whoever reads at the moment.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self.wake()
 
     def close(self) -> None:

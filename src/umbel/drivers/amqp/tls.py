@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.amqp.errors import ConnectionLost
@@ -11,6 +13,8 @@ from umbel.exceptions import ImproperlyConfigured, did_you_mean
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+
+    from umbel.exceptions import UmbelError
 
 _OPTIONS = (
     "keyfile",
@@ -22,6 +26,7 @@ _OPTIONS = (
     "server_hostname",
     "check_hostname",
 )
+_NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
 _REQUIREMENTS = {
     "required": ssl.CERT_REQUIRED,
     "cert_required": ssl.CERT_REQUIRED,
@@ -81,35 +86,62 @@ def _required(given: Any) -> ssl.VerifyMode:
 
 
 def encrypt(
-    plain: socket.socket, with_context: ssl.SSLContext, host: str, place: str
+    plain: socket.socket, with_context: ssl.SSLContext, host: str, place: str, deadline: float
 ) -> ssl.SSLSocket:
-    """``plain`` with TLS on it; its timeout holds for every step of the handshake.
+    """``plain`` with TLS on it, agreed on until ``deadline`` (monotonic).
 
     Raises:
         ImproperlyConfigured: the server does not speak TLS, or one side does not trust the other.
-        ConnectionLost: the network failed.
+        ConnectionLost: the network failed, or it took too long.
     """
+    plain.setblocking(False)
+    secret = with_context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        return with_context.wrap_socket(plain, server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        raise ImproperlyConfigured(
+        _shake_hands(secret, deadline)
+    except BaseException as error:
+        secret.close()
+        if isinstance(error, OSError):
+            raise _failure(error, place) from error
+        raise
+    return secret
+
+
+def _shake_hands(secret: ssl.SSLSocket, deadline: float) -> None:
+    while True:
+        try:
+            secret.do_handshake()
+        except ssl.SSLWantReadError:
+            awaited = select.POLLIN
+        except ssl.SSLWantWriteError:
+            awaited = select.POLLOUT
+        else:
+            return
+        poll = select.poll()
+        poll.register(secret, awaited)
+        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+            raise TimeoutError("timed out")
+
+
+def _failure(error: OSError, place: str) -> UmbelError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ImproperlyConfigured(
             f"the certificate of {place} is not trusted: {error.verify_message}; name the "
             "authority that signed it as ca_certs of broker_use_ssl"
-        ) from error
-    except ssl.SSLError as error:
-        reason = error.reason or str(error)
-        if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
-            raise ImproperlyConfigured(
-                f"{place} does not speak TLS on this port; use amqp:// (RabbitMQ's usual port for "
-                "amqps:// is 5671)"
-            ) from error
-        if "ALERT" in reason:
-            raise ImproperlyConfigured(
-                f"{place} refused our side of TLS ({reason}); it may ask for a certificate: set "
-                "certfile and keyfile of broker_use_ssl"
-            ) from error
-        raise ConnectionLost(f"TLS with {place} failed: {reason}") from error
-    except OSError as error:
-        raise ConnectionLost(
-            f"TLS with {place} failed: {error.strerror or str(error) or type(error).__name__}"
-        ) from error
+        )
+    reason = getattr(error, "reason", None) or error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError) and reason in _NO_TLS:
+        return ImproperlyConfigured(
+            f"{place} does not speak TLS on this port; use amqp:// (RabbitMQ's usual port for "
+            "amqps:// is 5671)"
+        )
+    if isinstance(error, ssl.SSLError) and "ALERT" in reason:
+        return refused(place, reason)
+    return ConnectionLost(f"TLS with {place} failed: {reason}")
+
+
+def refused(place: str, reason: str) -> ImproperlyConfigured:
+    """The server ended TLS, for a reason of its own."""
+    return ImproperlyConfigured(
+        f"{place} refused our side of TLS ({reason}); it may ask for a certificate: set certfile "
+        "and keyfile of broker_use_ssl"
+    )
