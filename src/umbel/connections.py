@@ -32,8 +32,12 @@ SERVERS = ("broker_", "result_backend", "coordinator_url", "override_backends")
 _URLS = (
     *("broker_read_url", "broker_write_url", "broker_transport_options"),
     *("result_backend", "result_backend_transport_options", "coordinator_url"),
+    *("database_url", "cache_backend"),
     "override_backends",
 )
+_ELSEWHERE = {"database": ("database_url", "db+"), "cache": ("cache_backend", "cache+")}
+"""Kinds of result backends whose place another setting names, and how their URLs begin."""
+
 DISABLED = ("disabled", "disabled://")
 _ALONE = ("memory", "sqlite")
 """Schemes of which there is one server, so that a list of URLs to fail over to is a mistake."""
@@ -150,12 +154,24 @@ class Connections:
         made = self._own_store(wanted)
         if made is not None:
             return made
-        url = wanted if "://" in wanted else f"{wanted}://"
+        url = wanted if "://" in wanted else self._url_of(wanted)
         server = self._connect(url, self.app.conf.result_backend_transport_options)
         if server.backend is None:
             msg = f"{mask_url(url)} cannot be a result backend"
             raise ImproperlyConfigured(msg)
         return server.backend
+
+    def _url_of(self, name: str) -> str:
+        """The URL of a result backend that is given by its kind alone."""
+        setting, prefix = _ELSEWHERE.get(name.rstrip(":/"), (None, ""))
+        if setting is None:
+            return f"{name}://"
+        url = self.app.conf[setting]
+        if not url:
+            msg = f"result_backend is {name!r}, and {setting}, which says where it is, is not set"
+            raise ImproperlyConfigured(msg)
+        url = url if "://" in url else f"{url}://"
+        return url if url.startswith(prefix) else f"{prefix}{url}"
 
     @property
     def wanted_backend(self) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from umbel.settings.rows.brokers import BROKER, BROKER_PARTS
 from umbel.settings.rows.foreign import FOREIGN
 from umbel.settings.rows.general import CONTROL, GENERAL, LIMITS, SECURITY
-from umbel.settings.rows.results import DATABASE, REDIS, RESULTS
+from umbel.settings.rows.results import CACHE, DATABASE, REDIS, RESULTS
 from umbel.settings.rows.tasks import PUBLISHING, ROUTING, RUNNING
 from umbel.settings.rows.workers import (
     BEAT,
@@ -37,6 +37,7 @@ SECTIONS: Final[Mapping[str, tuple[Setting, ...]]] = {
     "Results": RESULTS,
     "Results in Redis": REDIS,
     "Results in a database": DATABASE,
+    "Results in memory": CACHE,
     "Worker: processes": POOL,
     "Worker: messages": CONSUMING,
     "Worker: logging": LOGGING,

@@ -88,9 +88,8 @@ class Tables:
             schema=schemas.get("group"),
             sqlite_autoincrement=True,
         )
-        # Named after the usual tables whatever the tables are called, as Celery does.
-        Index("ix_celery_taskmeta_date_done", task.c.date_done)
-        Index("ix_celery_tasksetmeta_date_done", group.c.date_done)
+        for table in (task, group):
+            Index(f"ix_{table.name}_date_done", table.c.date_done)
         return cls(metadata, task, group)
 
     def create(self, connection: Connection) -> None:

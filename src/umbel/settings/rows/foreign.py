@@ -45,7 +45,6 @@ FOREIGN = (
     _row(_AZURE, "azureblockblob_retry_increment_base", WHOLE, 2),
     _row(_AZURE, "azureblockblob_retry_initial_backoff_sec", WHOLE, 2),
     _row(_AZURE, "azureblockblob_retry_max_attempts", WHOLE, 3),
-    _row(_CACHE, "cache_backend", TEXT),
     _row(_CACHE, "cache_backend_options", MAPPING, {}),
     _row(_CASSANDRA, "cassandra_auth_kwargs", TEXT, secret=True),
     _row(_CASSANDRA, "cassandra_auth_provider", TEXT),

@@ -34,7 +34,7 @@ RESULTS = (
         MAPPING,
         {},
         "Options of the result backend, e.g. `global_keyprefix`, `result_chord_ordered`, "
-        "`retry_policy`, `master_name`.",
+        "`retry_policy`, `master_name`. A database has `database_engine_options` instead.",
     ),
     Setting(
         "result_serializer",
@@ -46,7 +46,7 @@ RESULTS = (
         "result_compression",
         TEXT,
         None,
-        "The compression of stored results. Unset: none.",
+        "The compression of stored results. Unset: none. Without effect in a database.",
     ),
     Setting(
         "result_expires",
@@ -58,7 +58,8 @@ RESULTS = (
         "result_failure_expires",
         LIFETIME,
         None,
-        "How long failed results are kept. Unset: as `result_expires`.",
+        "How long failed results are kept. Unset: as `result_expires`. Files are deleted by "
+        "`result_expires` alone.",
     ),
     Setting(
         "result_chord_expires",
@@ -132,13 +133,15 @@ RESULTS = (
         "result_exchange",
         TEXT,
         "celeryresults",
-        "With `rpc://` results: the exchange, kept for old peers.",
+        "In Celery: the exchange of results that travel as messages.",
+        inert="result messages go to the caller's own queue, through the default exchange",
     ),
     Setting(
         "result_exchange_type",
         TEXT,
         "direct",
-        "With `rpc://` results: the type of that exchange.",
+        "In Celery: the type of that exchange.",
+        inert="result messages go to the caller's own queue, through the default exchange",
     ),
     Setting(
         "result_persistent",
@@ -209,6 +212,16 @@ REDIS = (
     ),
 )
 
+CACHE = (
+    Setting(
+        "cache_backend",
+        TEXT,
+        None,
+        "The memory, where `result_backend` is only `cache`: `memory`, which is that of this "
+        "process. Memcached is no result backend of Umbel.",
+    ),
+)
+
 DATABASE = (
     Setting(
         "database_url",
@@ -226,13 +239,14 @@ DATABASE = (
         "database_engine_callback",
         ANY,
         None,
-        "Called with the engine once it is made, e.g. to listen to its events.",
+        "A function that is called with the engine once it is made, e.g. to listen to its "
+        "events.",
     ),
     Setting(
         "database_short_lived_sessions",
         FLAG,
         False,
-        "Use a new session for every operation.",
+        "Open a connection for every operation and close it after; SQLite is always used so.",
     ),
     Setting(
         "database_table_names",
@@ -250,6 +264,7 @@ DATABASE = (
         "database_create_tables_at_setup",
         FLAG,
         True,
-        "Create the tables when the backend is set up, not with the first result.",
+        "Create the tables when the application first uses the backend, not with the first "
+        "result. Either way nothing is created that is there.",
     ),
 )
