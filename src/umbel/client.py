@@ -20,7 +20,8 @@ from umbel.exceptions import ContentDisallowed, DecodeError, OperationalError
 from umbel.identity import uuid7
 from umbel.message import Message
 from umbel.moments import due_at, expires_at, isoformat
-from umbel.once import once
+from umbel.once import forget, once, once_locked
+from umbel.places import default_database
 from umbel.representation import saferepr
 from umbel.retry import PublishRetry
 from umbel.spreading import Spreader
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
     from umbel.app import Umbel
     from umbel.publisher import Publisher
+    from umbel.spool import Spool
     from umbel.task import Task
     from umbel.templates import Template
 
 _PARTS = ("args", "kwargs", "embed")
 _NO_OPTIONS: Mapping[str, Any] = {}
 _FOREVER = 31_536_000.0
+_SPOOL = frozenset({"publish_spool", "publish_spool_limit"})
 _GRACE = 0.25
 """Seconds beyond its deadline for which a publisher that is just ending may be waited for."""
 
@@ -47,11 +50,14 @@ class Client:
 
     def __init__(self, app: Umbel) -> None:
         self.app = app
+        self.lock = app.building
         self._templates: dict[str, Template] = {}
-        app.conf.observe("", self._forget_templates)
+        app.conf.observe("", self._settings_changed)
 
-    def _forget_templates(self, _changed: frozenset[str]) -> None:
+    def _settings_changed(self, changed: frozenset[str]) -> None:
         self._templates = {}
+        if not changed or not _SPOOL.isdisjoint(changed):
+            forget(self, "spool")
 
     # -- building --------------------------------------------------------------------------
 
@@ -223,11 +229,29 @@ class Client:
 
         return Publisher(self.store)
 
+    @once_locked
+    def spool(self) -> Spool | None:
+        """The file that takes messages while the broker is away; None where none was asked for."""
+        path = self.app.conf.publish_spool
+        if not path:
+            return None
+        from umbel.spool import FILE, Spool
+
+        if path is True:
+            path = default_database(*self.app.origin).with_name(FILE)
+        return Spool(str(path), self.app.conf.publish_spool_limit, self._hand_on)
+
+    def _hand_on(self, messages: Sequence[Message]) -> None:
+        """Store what comes from the spool, in one try."""
+        self._store(messages, self._deadline(_NO_OPTIONS), {"retry": False})
+
     def close(self) -> None:
-        """Publish what waits, and end the thread."""
-        publisher = self.__dict__.pop("publisher", None)
+        """Publish what waits, and end the threads."""
+        publisher, spool = self.__dict__.pop("publisher", None), self.__dict__.pop("spool", None)
         if publisher is not None:
             publisher.close()
+        if spool is not None:
+            spool.close()
 
     @once
     def spreader(self) -> Spreader:
@@ -252,7 +276,22 @@ class Client:
     def store(
         self, messages: Sequence[Message], until: float, options: Mapping[str, Any] = _NO_OPTIONS
     ) -> None:
-        """Have the broker store messages before ``until``, on the monotonic clock."""
+        """Have the broker store messages before ``until``, on the monotonic clock.
+
+        What it does not store in time goes to the spool, where there is one.
+        """
+        spool = self.spool
+        if spool is None:
+            self._store(messages, until, options)
+        elif spool.is_in_use:
+            spool.add(messages)
+        else:
+            try:
+                self._store(messages, until, options)
+            except OperationalError as error:
+                spool.add(messages, error)
+
+    def _store(self, messages: Sequence[Message], until: float, options: Mapping[str, Any]) -> None:
         broker = self.app.connections.write_broker
         pauses: Iterator[float] | None = None
         policy: PublishRetry | None = None

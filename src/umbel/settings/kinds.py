@@ -104,6 +104,12 @@ def _flag_or_mapping(value: Any) -> bool | Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else as_flag(value)
 
 
+def _flag_or_path(value: Any) -> bool | str:
+    if isinstance(value, str) and value.strip().lower() in TRUE_WORDS | FALSE_WORDS:
+        return as_flag(value)
+    return as_flag(value) if isinstance(value, (bool, int)) else _path(value)
+
+
 def _items(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
@@ -190,4 +196,5 @@ ZONE = Kind("string", "the name of a time zone or a tzinfo", _zone)
 LEVEL = Kind("string", "the name or number of a log level", _rate)
 MODE = Kind("string", "1, 2, 'transient' or 'persistent'", _mode)
 QUEUES = Kind("dict", "a list of queues or a mapping of names to queues", _queues)
+FLAG_OR_PATH = Kind("string", "True, False or a path", _flag_or_path)
 FLAG_OR_MAPPING = Kind("bool", "True, False or a mapping of options", _flag_or_mapping)

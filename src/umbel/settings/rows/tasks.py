@@ -5,6 +5,7 @@ from __future__ import annotations
 from umbel.settings.kinds import (
     ANY,
     FLAG,
+    FLAG_OR_PATH,
     MAPPING,
     MODE,
     QUEUES,
@@ -194,6 +195,23 @@ PUBLISHING = (
         "Seconds within which every publish either is confirmed by the broker or raises; a call "
         "to `delay` never blocks longer. None waits for ever.",
         origin="umbel",
+    ),
+    Setting(
+        "publish_spool",
+        FLAG_OR_PATH,
+        None,
+        "A file that takes messages which the broker did not store within `publish_timeout`, and "
+        "hands them on later: its path, or True for `umbel-spool.db` beside the project. Such a "
+        "call counts as sent. Unset: it raises `OperationalError`.",
+        origin="umbel",
+    ),
+    Setting(
+        "publish_spool_limit",
+        WHOLE,
+        100_000,
+        "How many messages that file takes before calls raise `OperationalError` again.",
+        origin="umbel",
+        at_least=1,
     ),
     Setting(
         "task_send_sent_event",
