@@ -175,9 +175,7 @@ class RabbitServer:
         self._vhost = ""
         given = os.environ.get("UMBEL_TEST_AMQP_URL")
         shared = given or (kind.usual if kind.answers(kind.usual) else None)
-        if shared and self._make_vhost(
-            f"umbel-benchmarks-{os.getpid()}", urlsplit(shared).username
-        ):
+        if shared and self._make_vhost(urlsplit(shared).username or "guest"):
             self.url = urlsplit(shared)._replace(path=f"/{self._vhost}").geturl()
         elif given:
             self.url = given

@@ -45,7 +45,8 @@ class Queue:
     """Dramatiq as a producer sees it."""
 
     def __init__(self) -> None:
-        self.results = counter(RESULTS, redis_keys="dramatiq-results:*")
+        # The key of a result is an MD5 sum, without a prefix.
+        self.results = counter(RESULTS, redis_keys="[0-9a-f]" * 32)
 
     def sender(self, *, stored: bool) -> Callable[[int], object]:
         return (noop_stored if stored else noop).send

@@ -139,7 +139,9 @@ def work(owner: int) -> None:  # noqa: ARG001 - what it holds is tied to its con
     store = redis.Redis.from_url(RESULTS)
     connection = Connection()
     connection.call((60, 10), pack("!IH", 0, 2 * BATCH) + b"\0")
-    connection.call((60, 20), pack("!H", 0) + short(QUEUE) + short("") + b"\0" + pack("!I", 0))
+    # Its answer comes together with deliveries, and is passed over with all that is not one.
+    consume = pack("!H", 0) + short(QUEUE) + short("") + b"\0" + pack("!I", 0)
+    connection.send(method((60, 20), consume))
     connection.patiently()
     arriving = b""
     while True:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.peers import peers_python
 from benchmarks.systems import places
-from benchmarks.systems.system import APPS, System
+from benchmarks.systems.system import TWINS, System
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,9 @@ class Saq(System):
         return peers_python("peers-redis5.txt")
 
     def worker(self, python: Path, *, children: int, talkative: bool) -> list[str]:
-        command = [str(python), "-m", "saq", f"{self.app}.settings", "--workers", str(children)]
-        return [*command, "-v"] if talkative else [*command, "--quiet"]
+        # Its own --workers leaves the second process running when it is told to stop.
+        command = [str(python), TWINS, str(children), str(python), "-m", "saq"]
+        return [*command, f"{self.app}.settings", "-v" if talkative else "--quiet"]
 
     def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
         return places.on_redis(folder, servers)
@@ -75,8 +76,8 @@ class Arq(System):
         return peers_python("peers-redis5.txt")
 
     def worker(self, python: Path, *, children: int, talkative: bool) -> list[str]:  # noqa: ARG002
-        twins = [str(python), str(APPS / "twins.py"), str(children)]
-        return [*twins, str(python), "-m", "arq", f"{self.app}.WorkerSettings"]
+        command = [str(python), TWINS, str(children), str(python), "-m", "arq"]
+        return [*command, f"{self.app}.WorkerSettings"]
 
     def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
         return places.on_redis(folder, servers)

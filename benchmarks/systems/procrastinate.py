@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import FIGURES
 from benchmarks.systems import places
-from benchmarks.systems.system import APPS, System
+from benchmarks.systems.system import TWINS, System
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,10 +31,13 @@ class Procrastinate(System):
     share = 0.05
 
     def worker(self, python: Path, *, children: int, talkative: bool) -> list[str]:
-        twins = [str(python), str(APPS / "twins.py"), str(children)]
-        command = [str(python), "-m", "procrastinate", f"--app={self.app}.app"]
-        command += [f"--log-level={'info' if talkative else 'warning'}", "worker"]
-        return [*twins, *command, "--concurrency=10", "--delete-jobs=successful"]
+        command = [str(python), TWINS, str(children), str(python), "-m", "procrastinate"]
+        command += [
+            f"--app={self.app}.app",
+            f"--log-level={'info' if talkative else 'warning'}",
+            "worker",
+        ]
+        return [*command, "--concurrency=10", "--delete-jobs=successful"]
 
     def environment(self, folder: Path, servers: Servers) -> dict[str, str]:
         return places.on_postgres(folder, servers)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.servers import Servers
 
 APPS = Path(__file__).parent.parent / "apps"
+TWINS = str(APPS / "twins.py")
 
 
 class System(ABC):
