@@ -6,6 +6,7 @@ import select
 import socket
 from contextlib import suppress
 from threading import Event, Lock, Thread
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK = 65536
@@ -85,7 +86,7 @@ class Proxy:
             thread.join(10)
         self._listener.close()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

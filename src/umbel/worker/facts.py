@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from umbel.exceptions import ImproperlyConfigured
+from umbel.identity import default_nodename
+from umbel.queues import worker_direct
 from umbel.settings import mask_url
 from umbel.spreading import check_exchanges
 from umbel.worker import preload
@@ -23,7 +25,8 @@ POOLS = {
     "solo": "solo",
 }
 DEFAULT_LEASE = 30.0
-_DRIVER_SETTINGS = ("broker_", "redis_")
+UNBOUND = 10_000
+_DRIVER_SETTINGS = (*("broker_", "redis_", "task_default_", "task_queue_", "task_create_missing_"),)
 _NOT_PLAIN = object()
 
 
@@ -62,6 +65,7 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
         soft_time_limit=options.soft_time_limit or conf.task_soft_time_limit,
         max_tasks=options.max_tasks_per_child or conf.worker_max_tasks_per_child,
         max_memory=options.max_memory_per_child or conf.worker_max_memory_per_child,
+        prefetch=_prefetch(conf, options.prefetch_multiplier),
         lease=float(conf.broker_transport_options.get("visibility_timeout", DEFAULT_LEASE)),
         max_crashes=conf.task_max_crashes,
         retry_limit=tries if retry else 0,
@@ -97,12 +101,22 @@ def _concurrency(pool: str, *wishes: Any) -> int:
     return os.cpu_count() or 1
 
 
+def _prefetch(conf: Any, asked: int | None) -> int | None:
+    """How many messages a child may hold unstarted; None has it measured."""
+    if conf.worker_disable_prefetch:
+        return 0
+    multiplier = conf.worker_prefetch_multiplier if asked is None else asked
+    return UNBOUND if multiplier == 0 else multiplier
+
+
 def _queues(app: Umbel, options: WorkerOptions) -> tuple[Queue, ...]:
     queues = app.queues
     if options.queues:
         queues.select(options.queues)
     if options.exclude_queues:
         queues.deselect(options.exclude_queues)
+    if app.conf.worker_direct:
+        queues.select_add(worker_direct(default_nodename(options.hostname)))
     if not queues.consume_from:
         raise ImproperlyConfigured("no queue is left to consume from (see -Q, -X and task_queues)")
     chosen = tuple(queues.consume_from.values())

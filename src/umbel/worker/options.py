@@ -86,6 +86,7 @@ class Facts:
     soft_time_limit: float | None
     max_tasks: int | None
     max_memory: int | None
+    prefetch: int | None
     lease: float
     max_crashes: int
     retry_limit: int | None
@@ -140,6 +141,6 @@ class Duty:
             lease=facts.lease,
             time_limit=facts.time_limit,
             soft_time_limit=facts.soft_time_limit,
-            prefetch=options.prefetch_multiplier,
+            prefetch=facts.prefetch,
             until_empty=options.until_empty,
         )

@@ -71,7 +71,8 @@ BROKER = (
         "broker_connection_retry",
         FLAG,
         True,
-        "A worker that loses the broker tries to reach it again.",
+        "A worker that loses the broker tries to reach it again. False: it finishes what runs and "
+        "ends, with exit code 69.",
     ),
     Setting(
         "broker_connection_retry_on_startup",
@@ -83,35 +84,41 @@ BROKER = (
         "broker_connection_max_retries",
         WHOLE,
         100,
-        "How often a worker tries before it gives up. None or 0: for ever.",
+        "How often in a row a worker tries, at most 5 seconds apart, before it finishes what runs "
+        "and ends, with exit code 69. None or 0: for ever.",
         at_least=0,
     ),
     Setting(
         "broker_channel_error_retry",
         FLAG,
         False,
-        "On RabbitMQ: connect again after a channel error too.",
+        "In Celery, on RabbitMQ: connect again after a channel error too.",
+        inert="a channel error that a new channel or connection can mend is always mended; any "
+        "other is reported with what to do",
     ),
     Setting(
         "broker_failover_strategy",
         REFERENCE,
         None,
         "The order in which several brokers are tried: `round-robin` (when unset), `shuffle`, or "
-        "a function that makes an iterator of them.",
+        "a function that makes an iterator of them. (A worker's supervisor, which imports no code "
+        "of the application, goes round-robin where that is a function.)",
     ),
     Setting(
         "broker_pool_limit",
         WHOLE,
         10,
-        "The most connections a process keeps for publishing. None or 0: a new one each time.",
+        "In Celery: the most connections a process keeps for publishing.",
         at_least=0,
+        inert="the threads of a process share one connection for publishing, which sends what "
+        "they publish at the same time together",
     ),
     Setting(
         "broker_pool_acquire_timeout",
         SECONDS,
         None,
-        "Seconds to wait for a free connection of the pool before `OperationalError`. Unset: "
-        "`publish_timeout` decides.",
+        "In Celery: seconds to wait for a free connection of the pool.",
+        inert="there is no pool to wait for; `publish_timeout` bounds the whole of a publish",
     ),
     Setting(
         "broker_heartbeat",
@@ -124,8 +131,10 @@ BROKER = (
         "broker_heartbeat_checkrate",
         NUMBER,
         3.0,
-        "On RabbitMQ: how often in that time the other side's heartbeat is looked for.",
+        "In Celery, on RabbitMQ: how often in that time the other side's heartbeat is looked for.",
         at_least=0,
+        inert="the connection notices by itself when the other side is silent for twice as long "
+        "as was agreed",
     ),
     Setting(
         "broker_login_method",

@@ -180,7 +180,8 @@ CONSUMING = (
         "worker_detect_quorum_queues",
         FLAG,
         True,
-        "On RabbitMQ: notice quorum queues and adapt to them.",
+        "In Celery, on RabbitMQ: notice quorum queues and adapt to them.",
+        inert="delays and prefetch work the same way with every type of queue",
     ),
     Setting(
         "worker_deduplicate_successful_tasks",
@@ -206,7 +207,8 @@ CONSUMING = (
         "worker_direct",
         FLAG,
         False,
-        "Consume a private queue named after the worker as well.",
+        "Consume a private queue named after the worker as well: `<node>.dq2`, bound to the "
+        "exchange `C.dq2` with the worker's name.",
     ),
     Setting(
         "worker_enable_remote_control",
