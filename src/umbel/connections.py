@@ -8,7 +8,7 @@ anything, and starts anew.
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from umbel.backend import Backend, NoBackend
 from umbel.exceptions import ImproperlyConfigured
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from umbel.app import Umbel
     from umbel.drivers import Server
-    from umbel.ports.backend import ResultBackend
+    from umbel.ports.backend import ReplyBackend, ResultBackend
     from umbel.ports.broker import Broker
     from umbel.ports.coordinator import Coordinator
 
@@ -35,9 +35,14 @@ _URLS = (
     *("database_url", "cache_backend"),
     "override_backends",
 )
+_READ_BY_DRIVERS = (
+    *("broker_use_ssl", "broker_connection_timeout", "broker_heartbeat", "broker_login_method"),
+    *("broker_failover_strategy", "redis_backend_use_ssl", "redis_username", "redis_password"),
+)
 _ELSEWHERE = {"database": ("database_url", "db+"), "cache": ("cache_backend", "cache+")}
 """Kinds of result backends whose place another setting names, and how their URLs begin."""
 
+_REPLYING = "rpc"
 DISABLED = ("disabled", "disabled://")
 _ALONE = ("memory", "sqlite")
 """Schemes of which there is one server, so that a list of URLs to fail over to is a mistake."""
@@ -79,7 +84,7 @@ class Connections:
         return self._seen is not None and self._seen != self._settings()
 
     def _settings(self) -> list[Any]:
-        return [self.app.conf[name] for name in _URLS]
+        return [self.app.conf[name] for name in (*_URLS, *_READ_BY_DRIVERS)]
 
     # -- brokers ---------------------------------------------------------------------------
 
@@ -190,6 +195,14 @@ class Connections:
         made: ResultBackend = symbol_by_name(alias)(app=self.app, url=url)
         return made
 
+    @once_locked
+    def replies(self) -> ReplyBackend | None:
+        """The result backend, if it has to be told of calls before they are published."""
+        wanted = self.wanted_backend
+        if not isinstance(wanted, str) or wanted.partition(":")[0] != _REPLYING:
+            return None
+        return cast("ReplyBackend", self.backend.store)
+
     # -- agreement of the fleet ------------------------------------------------------------
 
     @once_locked
@@ -202,10 +215,21 @@ class Connections:
         self._seen = self._settings()
         url = self.app.conf.coordinator_url
         server = self._connect(url) if url else self.server
-        if server.coordinator is None:
+        found = server.coordinator
+        if found is None and not url:
+            found = self._coordinator_of_results()
+        if found is None:
             msg = f"{mask_url(server.location)} cannot coordinate; set coordinator_url"
             raise ImproperlyConfigured(msg)
-        return server.coordinator
+        return found
+
+    def _coordinator_of_results(self) -> Coordinator | None:
+        """What the server that keeps the results is as a coordinator, if it is one."""
+        wanted = self.wanted_backend
+        if not isinstance(wanted, str) or wanted in DISABLED or self._own_store(wanted) is not None:
+            return None
+        url = wanted if "://" in wanted else self._url_of(wanted)
+        return self._connect(url, self.app.conf.result_backend_transport_options).coordinator
 
     def _connect(self, url: str, options: Mapping[str, Any] | None = None) -> Server:
         from umbel import drivers

@@ -64,13 +64,24 @@ def test_status_is_a_table_at_a_terminal_and_tabs_in_a_pipe(shop):
     assert [row[:4] for row in rows] == [["celery", "0", "0", "0"], ["mail", "2", "1", "0"]]
 
 
-def test_status_mentions_dead_letters_and_what_it_cannot_know(shop):
-    """Dead letters are counted; that workers are not listed is said."""
+def test_status_lists_workers_with_what_they_hold(shop):
+    """For people on the side, for programs in the document."""
+    fill(mail=2)
+    claim("mail")
+    ended = umbel("-A", "shop", "status")
+    assert "worker somebody: 1 process, 1 message held, lease " in ended.err
+    (worker,) = umbel("-A", "shop", "status", "--json").data["workers"]
+    assert (worker["name"], worker["processes"], worker["holds"]) == ("somebody", 1, 1)
+    assert 0 < worker["lease_left"] <= 60
+
+
+def test_status_mentions_dead_letters_and_that_there_are_no_workers(shop):
+    """Dead letters are counted, and so are workers."""
     umbel("-A", "shop", "call", "shop.nope", "--unchecked")
     program("-A", "shop", "worker", "--until-empty", "-c", "1")
     ended = umbel("-A", "shop", "status")
     assert "1 dead letter: see umbel dead list" in ended.err
-    assert "workers: not listed" in ended.err
+    assert "workers: none" in ended.err
     document = umbel("-A", "shop", "status", "--json").data
     assert document["dead_letters"] == {"count": 1, "counted_up_to": None}
 
