@@ -194,7 +194,7 @@ class Umbel(Configuring, Sending, Serving):
         self.building.after_fork()
         self._conf.after_fork()
         self.connections.after_fork()
-        forget(self, "client", "oid")
+        forget(self, "client", "oid", "oids")
         self._oids = threading.local()
         self.on_after_fork.send(sender=self)
 

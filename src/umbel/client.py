@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from umbel import serialization, signals
-from umbel.current import get_current_request
+from umbel.current import get_current_request, joins_forbidden
 from umbel.exceptions import ContentDisallowed, DecodeError, OperationalError
 from umbel.identity import uuid7
 from umbel.message import Message
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _PARTS = ("args", "kwargs", "embed")
 _NO_OPTIONS: Mapping[str, Any] = {}
 _FOREVER = 31_536_000.0
+_PAUSE = 0.1
+"""Seconds between tries to have results kept for this process."""
 _SPOOL = frozenset({"publish_spool", "publish_spool_limit"})
 _GRACE = 0.25
 """Seconds beyond its deadline for which a publisher that is just ending may be waited for."""
@@ -185,6 +187,8 @@ class Client:
         until = self._deadline(options)
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
+        if self.app.connections.replies is not None:
+            self._expect(self._addresses(messages), until)
         self.store(messages, until, options)
         if bodies is not None:
             _report(messages, bodies)
@@ -203,9 +207,38 @@ class Client:
         until = self._deadline(options)
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
+        if self.app.connections.replies is not None:
+            from asyncio import to_thread
+
+            await to_thread(self._expect, self._addresses(messages), until)
         await self._stored(self.publisher.submit(messages, until, options), until)
         if bodies is not None:
             _report(messages, bodies)
+
+    def _addresses(self, messages: Sequence[Message]) -> set[str]:
+        """Where this process will be sent results of these calls; nowhere if it may not wait."""
+        if joins_forbidden.get():
+            return set()
+        named = {
+            message.properties.get("reply_to")
+            for message in messages
+            if not message.headers.get("ignore_result")
+        }
+        return self.app.oids & named
+
+    def _expect(self, addresses: set[str], until: float) -> None:
+        """Have results kept that are sent to ``addresses``, in the time there is."""
+        replies = self.app.connections.replies
+        while addresses and replies is not None:
+            left = until - time.monotonic()
+            try:
+                replies.expect(addresses, max(left, 0.001))
+            except OperationalError:
+                if left < _PAUSE:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
 
     async def _stored(self, done: Future[None], until: float) -> None:
         """Wait for the publisher, but not much longer than the caller wants to.

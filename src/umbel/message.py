@@ -106,6 +106,7 @@ class StoredResult:
         final: whether waiting callers are to be woken: the state is one of READY.
         expires: seconds after which it may be forgotten; ``None`` keeps it.
         content_type: what ``payload`` is.
+        reply_to: where the caller listens, for stores that send results there; others drop it.
     """
 
     id: str
@@ -114,6 +115,7 @@ class StoredResult:
     final: bool
     expires: float | None = None
     content_type: str = "application/json"
+    reply_to: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,10 @@ class MetaCodec:
         if self._compression:
             payload = serialization.compress_result(payload, self._compression)
         expires = self._failure_expires if status == states.FAILURE else self._expires
-        return StoredResult(task_id, status, payload, final, expires, encoded.content_type)
+        reply_to = None if request is None else request.reply_to
+        return StoredResult(
+            task_id, status, payload, final, expires, encoded.content_type, reply_to
+        )
 
     def _now(self) -> str:
         """This moment in ISO 8601; all but its fraction is worked out once a second."""

@@ -68,3 +68,20 @@ class ResultBackend(Protocol):
     def prune(self, limit: int = 10_000) -> int:
         """Delete states that have expired, at most ``limit``; returns how many."""
         ...
+
+
+class ReplyBackend(ResultBackend, Protocol):
+    """A result backend that sends results to the process that made the call, and keeps none.
+
+    A result goes where the call's ``reply_to`` says, so nobody else can ask for it.
+    """
+
+    def expect(self, addresses: Collection[str], timeout: float) -> None:
+        """Have what is sent to these addresses kept for this process, from now on.
+
+        To be called before the calls are published that name an address as their ``reply_to``.
+
+        Raises:
+            OperationalError: not within ``timeout`` seconds.
+        """
+        ...
