@@ -55,6 +55,20 @@ _REFUSED = b"\x00\x3c\x00\x78"
 _CONFIRM_SIZE = 13
 _ACK, _NACK = 0x003C0050, 0x003C0078
 _WITH_CONTENT = {"Basic.Deliver", "Basic.GetOk", "Basic.Return"}
+_Connection, _Channel = commands.Connection, commands.Channel
+_Exchange, _Queue, _Basic = commands.Exchange, commands.Queue, commands.Basic
+_FROM_SERVERS = frozenset(
+    method.index.to_bytes(4, "big")
+    for method in (
+        *(_Connection.Start, _Connection.Secure, _Connection.Tune, _Connection.OpenOk),
+        *(_Connection.Blocked, _Connection.Unblocked, _Connection.Close, _Connection.CloseOk),
+        *(_Channel.OpenOk, _Channel.Close, _Channel.CloseOk, commands.Confirm.SelectOk),
+        *(_Exchange.DeclareOk, _Exchange.DeleteOk, _Exchange.BindOk, _Exchange.UnbindOk),
+        *(_Queue.DeclareOk, _Queue.DeleteOk, _Queue.BindOk, _Queue.UnbindOk, _Queue.PurgeOk),
+        *(_Basic.QosOk, _Basic.ConsumeOk, _Basic.Cancel, _Basic.CancelOk, _Basic.Return),
+        *(_Basic.Deliver, _Basic.GetOk, _Basic.GetEmpty),
+    )
+)
 
 
 class _Content:
@@ -140,43 +154,30 @@ class Decoder:
 
         If they are not, its method is remembered for the general way and 0 is returned.
         """
-        end = 0
-        header = stop + 1
         if channel in self._open:
             raise FrameError("a message begins within another")
+        header = stop + 1
+        end = 0
         if len(data) - header > _content.size:
-            kind, same, size, _, weight, length = _content.unpack_from(data, header)
+            kind, same, size, _, _, length = _content.unpack_from(data, header)
             body = header + _AROUND + size
-            if kind != _HEADER or same != channel or size < _CONTENT_HEAD + 2 or weight:
-                raise FrameError("a delivery comes without its header")
-            if not length:
-                end = body
-                fits = body <= len(data)
-            elif length > self.frame_max:
-                fits = False
-            else:
-                end = body + _AROUND + length
-                fits = end <= len(data) and data[body : body + 7] == _frame.pack(
-                    _BODY, channel, length
-                )
-            if fits:
-                if (
-                    size > self.frame_max - _AROUND
-                    or data[body - 1] != _END
-                    or data[end - 1] != _END
+            # Otherwise another channel's frame comes first, or it is malformed.
+            if kind == _HEADER and same == channel and _CONTENT_HEAD < size <= self.frame_max:
+                if not length:
+                    end = body
+                elif length < self.frame_max and data.startswith(
+                    _frame.pack(_BODY, channel, length), body
                 ):
-                    raise FrameError("a frame does not end where it says")
-                events.append(
-                    Incoming(
-                        channel,
-                        *self._delivered(data, start, stop),
-                        data[header + _content.size : body - 1],
-                        data[body + 7 : end - 1] if length else b"",
-                    )
-                )
-                return end
-        self._open[channel] = _Content(methods.read(data[start - 11 : stop + 1]))
-        return 0
+                    end = body + _AROUND + length
+        if not 0 < end <= len(data):
+            self._open[channel] = _Content(methods.read(data[start - 11 : stop + 1]))
+            return 0
+        if data[body - 1] != _END or data[end - 1] != _END:
+            raise FrameError("a frame does not end where it says")
+        properties = data[header + _content.size : body - 1]
+        content = data[body + 7 : end - 1] if length else b""
+        events.append(Incoming(channel, *self._delivered(data, start, stop), properties, content))
+        return end
 
     def _delivered(self, data: bytes, start: int, stop: int) -> tuple[str, int, bool, str, str]:
         """Consumer tag, delivery tag, redelivered, exchange and routing key."""
@@ -218,6 +219,8 @@ class Decoder:
             tag, flags = _tagged.unpack_from(frame, 11)
             events.append(Confirm(channel, tag, bool(flags & 1), index == _CONFIRMED))
             return
+        if index not in _FROM_SERVERS:
+            raise FrameError(f"servers do not send the method {index.hex()}")
         method = methods.read(frame)
         if method.name in _WITH_CONTENT:
             self._open[channel] = _Content(method)

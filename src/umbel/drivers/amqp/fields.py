@@ -70,20 +70,20 @@ def table(values: Mapping[str, Any], depth: int = 0) -> bytes:
     Raises:
         EncodeError: a key or value has no form in AMQP; the path names it.
     """
-    parts = [b""]
-    append = parts.append
-    for key, value in values.items():
-        append(_keys.get(key) or _key(key))
-        kind = type(value)
-        if kind is str:  # most are
-            append(_write_text(value, depth))
-        elif value is None:
-            append(b"V")
-        else:
-            try:
+    parts: list[bytes] = []
+    append, key = parts.append, ""
+    try:
+        for key, value in values.items():
+            append(_keys.get(key) or _key(key))
+            kind = type(value)
+            if kind is str:  # most are
+                append(_write_text(value, depth))
+            elif value is None:
+                append(b"V")
+            else:
                 append((_writers.get(kind) or _writer(kind))(value, depth))
-            except EncodeError as error:
-                raise _at(error, key) from error
+    except EncodeError as error:
+        raise _at(error, key) from error
     joined = b"".join(parts)
     return _U32.pack(len(joined)) + joined
 
@@ -100,8 +100,8 @@ def array(values: Sequence[Any], depth: int = 0) -> bytes:
     return _U32.pack(len(joined)) + joined
 
 
-def _at(error: EncodeError, key: str) -> EncodeError:
-    return EncodeError(error.reason, f"{key}.{error.path}" if error.path else key)
+def _at(error: EncodeError, key: object) -> EncodeError:
+    return EncodeError(error.reason, f"{key}.{error.path}" if error.path else str(key)[:80])
 
 
 _keys: dict[str, bytes] = {}
@@ -109,7 +109,7 @@ _keys: dict[str, bytes] = {}
 
 def _key(key: str) -> bytes:
     if not isinstance(key, str):
-        raise EncodeError(f"{key!r} is no text", str(key))
+        raise EncodeError(f"{key!r} is no text")
     encoded = short(key)
     if len(_keys) < _MOST_KNOWN:
         _keys[key] = encoded

@@ -53,17 +53,15 @@ def parse(url: str) -> AMQPUrl:
         ImproperlyConfigured: it is no such URL.
     """
     text = url.strip()
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-                       if parts.query else ())  # fmt: skip
-    except ValueError as error:
-        raise _wrong(text, f"{error}") from error
+    if "#" in text:
+        raise _wrong(text, "a # in user, password or vhost is written as %23")
+    parts, port = _split(text)
     if parts.scheme not in _SCHEMES:
         raise _wrong(text, "it does not begin with amqp:// or amqps://")
-    if parts.fragment or "#" in text:
-        raise _wrong(text, "write a # in user, password or vhost as %23")
+    try:
+        options = dict(parse_qsl(parts.query, True, bool(parts.query)))
+    except ValueError as error:
+        raise _wrong(text, "what follows the ? is not name=value") from error
     tls = parts.scheme == "amqps"
     heartbeat, patience = _seconds(text, options)
     return AMQPUrl(
@@ -76,6 +74,20 @@ def parse(url: str) -> AMQPUrl:
         heartbeat=None if heartbeat is None else round(heartbeat),
         connect_timeout=patience,
     )
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The parts of ``url`` and its port; what `urllib` says of them could show the password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _wrong(url, "its host is malformed") from error
+    try:
+        return parts, parts.port
+    except ValueError as error:
+        raise _wrong(
+            url, "its port is no number up to 65535 (a / in a password is written as %2F)"
+        ) from error
 
 
 def _vhost(parts: SplitResult) -> str:
