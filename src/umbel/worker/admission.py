@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from umbel import attempt, serialization, signals, states
+from umbel import attempt, protocol, serialization, signals, states
 from umbel.context import Context
 from umbel.exceptions import (
     ContentDisallowed,
@@ -102,9 +102,10 @@ class Admission:
         try:
             plan = self.plan(name)
         except NotRegistered as error:
+            if protocol.is_old(message):
+                return self._exchange(delivery, message)
             return self._unknown(delivery, message, error)
-        limits = message.headers.get("timelimit") or (None, None)
-        hard, soft = limits if len(limits) == 2 else (None, None)  # noqa: PLR2004 - a pair
+        hard, soft = _limits_of(message)
         task = plan.task
         return Job(
             plan,
@@ -183,8 +184,8 @@ class Admission:
         )
         return Undeliverable("crashed", detail, WorkerLostError(detail))
 
-    def _decode(self, message: Message) -> tuple[Any, Any, dict[str, Any]]:
-        parts = serialization.loads(
+    def _loads(self, message: Message) -> Any:
+        return serialization.loads(
             message.body,
             message.content_type,
             message.content_encoding,
@@ -192,11 +193,10 @@ class Admission:
             compression=message.headers.get("compression"),
             limits=self._limits,
         )
-        try:
-            args, kwargs, embed = parts
-        except (TypeError, ValueError):
-            msg = f"the body is not [args, kwargs, embed] but {type(parts).__name__}"
-            raise InvalidTaskError(msg) from None
+
+    def _decode(self, message: Message) -> tuple[Any, Any, dict[str, Any]]:
+        parts = self._loads(message)
+        args, kwargs, embed = protocol.parts_of(parts)
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             msg = "args must be a list and kwargs a mapping with text keys"
             raise InvalidTaskError(msg)
@@ -214,6 +214,31 @@ class Admission:
         )
         signals.task_rejected.send(sender=self, message=message, exc=error)
         return Undeliverable(reason, str(error), error)
+
+    def _exchange(self, delivery: Delivery, message: Message) -> Settlement:
+        """Put the same call in the present protocol in the place of a message of protocol 1."""
+        try:
+            body = self._loads(message)
+            found = protocol.translate(message, body, zone=self.app.timezone, limits=self._limits)
+        except ContentDisallowed as error:
+            return self._no_message(delivery, message, "refused-content", error)
+        except InvalidTaskError as error:
+            return self._no_message(delivery, message, "malformed", error)
+        except (SerializationError, MissingExtra) as error:
+            return self._no_message(delivery, message, "undecodable", error)
+        return Settlement(delivery, follow=(found,))
+
+    def _no_message(
+        self, delivery: Delivery, message: Message, reason: str, error: Exception
+    ) -> Settlement:
+        logger.error(
+            "Received a message on queue %s that names no task (%s); it went to the dead letters",
+            delivery.queue,
+            one_line(str(error)),
+        )
+        signals.task_rejected.send(sender=self, message=message, exc=error)
+        dead = DeadLetter(message, delivery.queue, reason, str(error), time.time())
+        return Settlement(delivery, dead=dead)
 
     def _unknown(self, delivery: Delivery, message: Message, error: NotRegistered) -> Settlement:
         name = message.task
@@ -241,6 +266,15 @@ class Admission:
         signals.task_rejected.send(sender=self, message=message, exc=None)
         dead = DeadLetter(message, delivery.queue, "malformed", message.reason, time.time())
         return Settlement(delivery, dead=dead)
+
+
+def _limits_of(message: Message) -> tuple[float | None, float | None]:
+    """Hard and soft limit in the headers; what is no number of seconds sets none."""
+    limits = message.headers.get("timelimit")
+    if not isinstance(limits, (list, tuple)) or len(limits) != 2:  # noqa: PLR2004 - a pair
+        return None, None
+    hard, soft = (each if type(each) in (int, float) and each > 0 else None for each in limits)
+    return hard, soft
 
 
 def _verdict(verdict: Any) -> Outcome:
