@@ -173,3 +173,8 @@ SITES: dict[str, type[Site]] = {
     "memory": MemorySite,
     "sqlite": SQLiteSite,
 }
+
+# At the end, because they are made of what stands above.
+from site_postgres import PostgresSite  # noqa: E402
+
+SITES["postgres"] = PostgresSite
