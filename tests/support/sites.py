@@ -178,3 +178,8 @@ SITES: dict[str, type[Site]] = {
 from site_postgres import PostgresSite  # noqa: E402
 
 SITES["postgres"] = PostgresSite
+
+# At the end, because it needs what stands above.
+from site_redis import RedisSite  # noqa: E402
+
+SITES["redis"] = RedisSite

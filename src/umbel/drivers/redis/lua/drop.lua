@@ -1,0 +1,2 @@
+-- Delete a queue with its bindings and what nobody holds.  ARGV[5] queue; returns how many.
+return drop(ARGV[5])

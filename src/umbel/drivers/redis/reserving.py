@@ -1,0 +1,142 @@
+"""The side of the broker that gives messages out."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+from umbel.drivers.redis import envelopes
+from umbel.drivers.redis.waiting import Waiters
+from umbel.exceptions import LeaseLost, OperationalError
+from umbel.message import Delivery, Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from umbel.drivers.redis.names import Names
+    from umbel.drivers.redis.register import Register
+    from umbel.drivers.redis.scripts import Scripts
+
+# More in one step would make others wait for it.
+_MOST = 1_000
+
+
+class Reserving:
+    """Claims messages, and waits for them."""
+
+    def __init__(self, scripts: Scripts, names: Names, register: Register) -> None:
+        self._scripts = scripts
+        self._names = names
+        self._register = register
+        self._turn = count()
+        self._calls = count()
+        self._name = ""
+        self._pid = 0
+        self._lost: dict[str, list[str]] = {}
+        self.waiters = Waiters(scripts.wires)
+
+    def reserve(
+        self, owner: str, queues: Sequence[str], *, limit: int, wait: float
+    ) -> list[Delivery]:
+        """See `Broker.reserve`."""
+        if limit <= 0 or not queues:
+            return []
+        limit = min(limit, _MOST)
+        self._register.touch(queues, served=True)
+        taken, _ = self._take(owner, queues, limit)
+        if taken or wait <= 0:
+            return taken
+        deadline = time.monotonic() + wait
+        waiter = self.waiters.take()
+        try:
+            watched = self._names.watched(queues)
+            while not self.waiters.interrupted(waiter):
+                waiter.arm(watched)
+                taken, due = self._take(owner, queues, limit)
+                left = deadline - time.monotonic()
+                if taken or left <= 0:
+                    return taken
+                poll = self._scripts.wires.options.poll_interval
+                waiter.wait(min(left, poll if due is None else min(poll, due)))
+            return []
+        finally:
+            self.waiters.give_back(waiter)
+
+    def _take(
+        self, owner: str, queues: Sequence[str], limit: int
+    ) -> tuple[list[Delivery], float | None]:
+        """What can be claimed now, and the seconds until there will be more."""
+        self.recover(owner)
+        turn = next(self._turn) % len(queues)
+        order = [*queues[turn:], *queues[:turn]]
+        call = self.call()
+        try:
+            reply = self._scripts.run("reserve", owner, limit, call, *order)
+        except OperationalError:
+            self.is_lost(owner, call)
+            raise
+        if reply is None:
+            raise LeaseLost(owner)
+        first, due, shares, held, raws = reply
+        taken = _deliveries(owner, order, int(first), shares, raws)
+        for at in range(0, len(held), 3):
+            taken[held[at]].deliveries = held[at + 1]
+            taken[held[at]].crashes = held[at + 2]
+        return self._ready(taken), float(due) if due else None
+
+    def call(self) -> str:
+        """A name for a call, so that what it claimed can be found if its reply is lost."""
+        if self._pid != os.getpid():
+            self._pid, self._name = os.getpid(), os.urandom(6).hex()
+        return f"{self._name}.{next(self._calls)}"
+
+    def is_lost(self, owner: str, call: str) -> None:
+        """Nobody knows what this call gave to ``owner``."""
+        self._lost.setdefault(owner, []).append(call)
+
+    def recover(self, owner: str) -> None:
+        """Give back what replies that were lost have brought ``owner``, who never saw it."""
+        calls = self._lost.get(owner)
+        if calls:
+            known = list(calls)
+            self._scripts.run("recover", owner, *known)
+            del calls[: len(known)]
+            if not calls:
+                self._lost.pop(owner, None)
+
+    def _ready(self, taken: list[Delivery]) -> list[Delivery]:
+        """Those that are due; Celery leaves it to its workers to wait with the others."""
+        now = self._register.now()
+        return [each for each in taken if _due_at(each) <= now or not self._park(each)]
+
+    def _park(self, delivery: Delivery) -> bool:
+        """Have a message wait for its moment; False if that is now, as the server sees it."""
+        moment = repr(_due_at(delivery))
+        return bool(self._scripts.run("park", delivery.queue, field_of(delivery), moment))
+
+
+def _due_at(delivery: Delivery) -> float:
+    message = delivery.message
+    if isinstance(message, Malformed) or message.due_at is None:
+        return float("-inf")
+    return message.due_at
+
+
+def field_of(delivery: Delivery) -> str:
+    """How the claim is called among those of its queue."""
+    return f"{delivery.fence} {delivery.owner}"
+
+
+def _deliveries(
+    owner: str, queues: Sequence[str], fence: int, shares: Sequence[int], raws: Sequence[bytes]
+) -> list[Delivery]:
+    """Claims from what the script returned: how many of which queue, one after the other."""
+    taken: list[Delivery] = []
+    for at in range(0, len(shares), 2):
+        queue = queues[shares[at]]
+        for raw in raws[len(taken) : len(taken) + shares[at + 1]]:
+            taken.append(Delivery(envelopes.decode(raw, queue), fence, fence, owner, queue))
+            fence += 1
+    return taken
