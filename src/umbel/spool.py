@@ -121,8 +121,7 @@ class Spool:
             self._broker.publish([_wrapped(message) for message in messages])
             if not self._active:
                 logger.warning(
-                    "the broker did not take %d messages (%s); they are kept in %s until it does",
-                    len(messages),
+                    "the broker did not take a call (%s); calls are kept in %s until it does",
                     error,
                     self.path,
                 )
@@ -177,7 +176,7 @@ class Spool:
                     break
                 pause = FIRST_PAUSE
             except UmbelError as error:
-                logger.info("the messages in %s still wait: %s", self.path, error)
+                logger.info("the calls in %s still wait: %s", self.path, error)
                 self._over.wait(pause)
                 pause = min(pause * 2, LAST_PAUSE)
         self._retire()
@@ -189,7 +188,7 @@ class Spool:
                 return False
             self._active = False
             self._thread = None
-            logger.warning("the messages in %s have reached the broker", self.path)
+            logger.warning("the calls kept in %s have reached the broker", self.path)
             return True
 
     def _hand_on_some(self) -> int | None:
