@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import FIGURES, Figure
+from benchmarks.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 START = "<!-- figures: start (written by the harness) -->"
 END = "<!-- figures: end -->"
-RIVALS = ("celery-redis", "huey-sqlite")
+OURS = "umbel-"
+EVERYWHERE = "celery-redis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,12 @@ class Measured:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that one run found out."""
+    """Everything that one run found out.
+
+    Attributes:
+        titles: system to what it is called in tables; in the order of the tables.
+        brokers: kind of broker to the systems on it.
+    """
 
     date: str
     command: str
@@ -42,6 +49,7 @@ class Report:
     settings: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    brokers: dict[str, list[str]] = field(default_factory=dict)
     durability: dict[str, str] = field(default_factory=dict)
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -78,51 +86,87 @@ class Report:
             "settings": self.settings,
             "versions": self.versions,
             "titles": self.titles,
+            "brokers": self.brokers,
             "durability": self.durability,
             "figures": figures,
             "failures": self.failures,
         }
 
     def as_text(self) -> str:
-        """One block per figure, one line per system."""
+        """One block per broker and figure, one line per system."""
         width = max(map(len, self.titles.values()), default=0)
         lines = [self._summary(), ""]
-        for figure, systems in self.measured():
-            better = "higher is better" if figure.higher_is_better else "lower is better"
-            lines.append(f"{figure.title} [{figure.unit}, {better}]")
-            for name, measured in systems.items():
-                span = f"{figure.shown(measured.least)} - {figure.shown(measured.most)}"
-                ratios = " ".join(f"{r:>9} {v}" for v, r in self._ratios(figure, systems, name))
-                median = figure.shown(measured.median)
-                lines.append(f"  {self.titles[name]:<{width}} {median:>10}  ({span})  {ratios}")
-            lines.append("")
+        for broker, columns in self._tables():
+            for figure, systems in self.measured():
+                present = [name for name in columns if name in systems]
+                better = "higher is better" if figure.higher_is_better else "lower is better"
+                heading = f"{broker}: {figure.title} [{figure.unit}, {better}]"
+                lines += [heading] if present else []
+                for name in present:
+                    median = figure.shown(systems[name].median)
+                    span = f"({_span(figure, systems[name])})"
+                    ratio = _times(figure, systems, columns[0], name)
+                    lines.append(f"  {self.titles[name]:<{width}} {median:>10} {span:<20} {ratio}")
+        lines += ["", *(" | ".join(row) for row in self._judged())]
         lines += [f"FAILED {failure}" for failure in self.failures]
         return "\n".join(lines)
 
     def as_markdown(self) -> str:
-        """Two tables (values, ratios) and what a reader needs to judge them."""
-        names = list(self.titles)
-        heads = [self.titles[name] for name in names]
-        values = [["", *heads]]
-        ratios = [["", *self._ratio_heads()]]
-        for figure, systems in self.measured():
-            cells = [_cell(figure, systems.get(name)) for name in names]
-            values.append([f"{figure.title} [{figure.unit}]", *cells])
-            ratios.append([figure.title, *self._ratio_cells(figure, systems)])
+        """Two tables for each broker (values, ratios) and what a reader needs to judge them."""
         parts = [
             self._summary(),
             (
-                f"Command: `{self.command}`. Median of {self.settings['repetitions']} "
+                f"Command: `{self.command}`. Median of up to {self.settings['repetitions']} "
                 "interleaved repetitions, smallest and largest in brackets."
             ),
-            _table(values),
-            "How many times better than the peers (below 1: worse):",
-            _table(ratios),
+        ]
+        for broker, columns in self._tables():
+            parts += [f"### {broker}", self._values(columns)]
+            if columns[0].startswith(OURS) and len(columns) > 1:
+                first = self.titles[columns[0]]
+                parts += [
+                    f"How many times better {first} is than each (below 1: worse):",
+                    self._ratios(columns),
+                ]
+        parts += [
+            "### Wanted and measured",
+            _table([["", "measured", "met"], *self._judged()]),
             "What a loss of power costs, as configured:",
             "\n".join(f"- {self.titles[n]}: {text}." for n, text in self.durability.items()),
             *[f"Failed: {failure}" for failure in self.failures],
         ]
         return "\n\n".join(parts) + "\n"
+
+    def _tables(self) -> Iterator[tuple[str, list[str]]]:
+        """Each broker with its columns: Celery on Redis is in all, for it is what people know."""
+        for broker, names in self.brokers.items():
+            more = EVERYWHERE in self.titles and not any("celery" in name for name in names)
+            yield broker, [*names, EVERYWHERE] if more else names
+
+    def _values(self, columns: list[str]) -> str:
+        rows = [["", *(self.titles[name] for name in columns)]]
+        for figure, systems in self.measured():
+            if systems.keys() & set(columns):
+                cells = [_cell(figure, systems.get(name)) for name in columns]
+                rows.append([f"{figure.title} [{figure.unit}]", *cells])
+        return _table(rows)
+
+    def _ratios(self, columns: list[str]) -> str:
+        ours, *others = columns
+        rows = [["", *(self.titles[name] for name in others)]]
+        for figure, systems in self.measured():
+            cells = [_times(figure, systems, ours, name) for name in others]
+            if any(cells):
+                rows.append([figure.title, *(cell or "n/a" for cell in cells)])
+        return _table(rows)
+
+    def _judged(self) -> list[list[str]]:
+        medians = {
+            figure.name: {name: each.median for name, each in systems.items()}
+            for figure, systems in self.measured()
+        }
+        found = [target.judged(medians, self.titles) for target in TARGETS]
+        return [[text, value, "yes" if met else "no"] for text, value, met in filter(None, found)]
 
     def _summary(self) -> str:
         machine = self.machine
@@ -134,34 +178,6 @@ class Report:
             f"({machine['syncs_per_second']:,} syncs/s), load before {machine['load_before']}; "
             f"{versions}; {self.seconds:.0f} s."
         )
-
-    def _ratios(
-        self, figure: Figure, systems: dict[str, Measured], name: str
-    ) -> Iterator[tuple[str, str]]:
-        for rival in RIVALS:
-            if rival == name or rival not in systems:
-                continue
-            times = figure.times_better(systems[name].median, systems[rival].median)
-            yield self.titles[rival].partition(" ")[0], "n/a" if times is None else f"{times:,.2f}x"
-
-    def _ratio_heads(self) -> list[str]:
-        return [
-            f"{self.titles[name]} : {self.titles[rival]}"
-            for name in self.titles
-            for rival in RIVALS
-            if name not in RIVALS and rival in self.titles
-        ]
-
-    def _ratio_cells(self, figure: Figure, systems: dict[str, Measured]) -> list[str]:
-        cells = []
-        for name in self.titles:
-            for rival in RIVALS:
-                if name in RIVALS or rival not in self.titles:
-                    continue
-                both = name in systems and rival in systems
-                times = both and figure.times_better(systems[name].median, systems[rival].median)
-                cells.append(f"{times:,.2f}x" if times else "n/a")
-        return cells
 
 
 def put_into(readme: Path, figures: str) -> None:
@@ -184,11 +200,22 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def _span(figure: Figure, measured: Measured) -> str:
+    return f"{figure.shown(measured.least)}-{figure.shown(measured.most)}"
+
+
 def _cell(figure: Figure, measured: Measured | None) -> str:
     if measured is None:
         return "n/a"
-    span = f"{figure.shown(measured.least)}-{figure.shown(measured.most)}"
-    return f"**{figure.shown(measured.median)}** ({span})"
+    return f"**{figure.shown(measured.median)}** ({_span(figure, measured)})"
+
+
+def _times(figure: Figure, systems: dict[str, Measured], ours: str, name: str) -> str:
+    """How many times better the one is than the other; empty where that cannot be said."""
+    if ours == name or ours not in systems or name not in systems:
+        return ""
+    times = figure.times_better(systems[ours].median, systems[name].median)
+    return "" if times is None else f"{times:,.2f}x"
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -113,6 +113,7 @@ class Run:
             self._fail(system, "check", error)
             return False
         self._report.titles[system.name] = system.title
+        self._report.brokers.setdefault(system.broker, []).append(system.name)
         return True
 
     def _take_turn(self, number: int, scenario: Scenario, system: System, servers: Servers) -> None:

@@ -59,3 +59,41 @@ def test_a_second_start_after_the_first_ones_process_was_killed_is_explained():
     verdict = check(SENT, GOOD, events)
     assert verdict.valid
     assert verdict.doubled == 1
+
+
+def outage(began, at):
+    return {"ev": "outage", "began": began, "at": at}
+
+
+@pytest.mark.parametrize(
+    ("events", "explained"),
+    [
+        # it ran when the server was killed, and was delivered again
+        ([start("a", 1), outage(1.5, 3), end("a", 2), start("a", 4), end("a", 5)], True),
+        # it had ended just before, and its end had not reached the server
+        ([start("a", 1), end("a", 2), outage(3, 4), start("a", 5), end("a", 6)], True),
+        # it had ended long before
+        ([start("a", 1), end("a", 2), outage(9, 10), start("a", 11), end("a", 12)], False),
+        # it began after the server had come back
+        ([outage(1, 2), start("a", 3), end("a", 4), start("a", 5), end("a", 6)], False),
+        # and was sent while the server was killed, perhaps twice
+        (
+            [
+                {"ev": "sent", "task": "a", "at": 1},
+                outage(1, 2),
+                *[start("a", 9), end("a", 9.5), start("a", 10), end("a", 11)],
+            ],
+            True,
+        ),
+    ],
+)
+def test_the_death_of_the_server_explains_what_it_can_have_caused(events, explained):
+    """A message is delivered again if it was not settled, and stored twice if it was on its way."""
+    verdict = check({"a": 2}, GOOD, sorted(events, key=lambda event: event["at"]))
+    assert verdict.valid == explained
+    assert bool(verdict.unexplained) != explained
+
+
+def test_a_task_whose_call_was_refused_may_run_or_not():
+    """The caller cannot know; it is neither lost nor invented."""
+    assert check({}, {}, [start("a", 1), end("a", 2)], unsure={"a", "b"}).valid

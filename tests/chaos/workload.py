@@ -19,6 +19,7 @@ HISTORY = Path(os.environ.get("CHAOS_HISTORY", "."))
 app = Umbel(
     "workload",
     broker=os.environ.get("CHAOS_BROKER", "memory://chaos"),
+    backend=os.environ.get("CHAOS_BACKEND"),
     broker_transport_options=json.loads(os.environ.get("CHAOS_OPTIONS", "{}")),
     task_max_crashes=1_000_000,
 )

@@ -1,0 +1,135 @@
+"""SIGKILL for the server itself, under load: it comes back, and so does everything else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from arena import SERVERS, arena
+from checker import check
+from fleet import Fleet
+
+from patience import Background, wait_until
+from umbel.exceptions import OperationalError
+
+if TYPE_CHECKING:
+    from arena import Arena
+
+LONG = os.environ.get("CHAOS") == "long"
+KILLS = 12 if LONG else 1
+BACK = 10.0
+"""Seconds after its return within which the fleet must be working."""
+
+REFUSED = 2.0 + 5.0
+"""The deadline of a publish, and what a busy machine may add to it."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    at: float
+    took: float
+
+
+class Producer:
+    """Sends tasks without pause; what was refused is given up, for it may have been taken."""
+
+    def __init__(self, place: Arena) -> None:
+        self._place = place
+        self._stopped = Event()
+        self._lock = Lock()
+        self.sent: dict[str, int] = {}
+        self.unsure: set[str] = set()
+        self.refusals: list[Refusal] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._stopped.wait(0.002):
+            number += 1
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        workload, task = self._place.workload, str(uuid4())
+        kind = workload.awork if number % 5 == 0 else workload.work
+        began = time.monotonic()
+        self._place.record({"ev": "sent", "task": task, "at": began})
+        try:
+            kind.apply_async((number, 0.005), task_id=task)
+        except OperationalError:
+            self.refusals.append(Refusal(began, time.monotonic() - began))
+            self.unsure.add(task)
+        else:
+            with self._lock:
+                self.sent[task] = 2 * number
+
+    def confirmed(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self.sent)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@pytest.fixture(params=SERVERS)
+def place(request, tmp_path, monkeypatch):
+    """An arena with a server that may be killed."""
+    with arena(request.param, tmp_path, monkeypatch) as found:
+        yield found
+
+
+@pytest.mark.timeout(900 if LONG else 240)
+def test_no_confirmed_task_is_lost_when_the_server_is_killed(place):
+    """Nobody restarts a worker or a producer; callers hear of the outage within their deadline."""
+    fleet = Fleet(place.environment, workers=2, children=2, record=place.record)
+    pids = [worker.pid for worker in fleet.workers]
+    producer = Producer(place)
+    try:
+        with Background(producer.run) as producing:
+            try:
+                wait_until(lambda: _starts_after(place, 0.0))
+                delays = [_outage(place, producer) for _ in range(KILLS)]
+            finally:
+                producer.stop()
+            producing.result()
+        results = place.results(producer.sent, timeout=600 if LONG else 60)
+        alive = [worker.poll() is None for worker in fleet.workers]
+        codes = fleet.stop()
+    finally:
+        fleet.kill()
+    verdict = check(producer.sent, results, place.events(), producer.unsure)
+    sys.stdout.write(f"\n{verdict}; working again after {max(delays):.1f} s\n")
+    assert verdict.valid, verdict
+    assert verdict.outages == KILLS
+    assert all(alive)
+    assert [worker.pid for worker in fleet.workers] == pids
+    assert set(codes) == {0}
+    assert max(delays) < BACK
+    assert max(refusal.took for refusal in producer.refusals) < REFUSED
+    assert not place.left()
+
+
+def _outage(place: Arena, producer: Producer) -> float:
+    """Kill the server, let a caller notice, and start it again; seconds until tasks ran again."""
+    assert place.server is not None
+    enough = len(producer.confirmed()) + 100
+    wait_until(lambda: len(producer.confirmed()) > enough)
+    began = time.monotonic()
+    place.server.kill()
+    wait_until(lambda: any(refusal.at >= began for refusal in list(producer.refusals)))
+    place.server.start()
+    back = time.monotonic()
+    place.record({"ev": "outage", "began": began, "at": back})
+    started = wait_until(lambda: _starts_after(place, back), deadline=6 * BACK)
+    return min(started) - back
+
+
+def _starts_after(place: Arena, moment: float) -> list[float]:
+    """When tasks that were sent after ``moment`` began."""
+    events = place.events()
+    new = {e["task"] for e in events if e["ev"] == "sent" and e["at"] > moment}
+    return [e["at"] for e in events if e["ev"] == "start" and e["task"] in new]
