@@ -28,8 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import servers
 from posts import buried, post, succeeded
-from umbel.drivers import memory, sqlite
+from redis_keys import forget, new_prefix
+from umbel.drivers import memory, redis, sqlite
 from umbel.drivers.sqlite.options import Options
 from umbel.exceptions import LeaseLost
 from umbel.message import Delivery, Settlement
@@ -378,7 +380,17 @@ class SQLiteMachine(BrokerMachine):
         shutil.rmtree(self.directory)
 
 
-@pytest.mark.parametrize("machine", [MemoryMachine, SQLiteMachine])
+class RedisMachine(BrokerMachine):
+    def connect(self, clock):
+        self.prefix = new_prefix()
+        return redis.serve(servers.url("redis"), {"global_keyprefix": self.prefix}, {}, clock)
+
+    def teardown(self):
+        super().teardown()
+        forget(self.prefix)
+
+
+@pytest.mark.parametrize("machine", [MemoryMachine, SQLiteMachine, RedisMachine])
 def test_a_broker_does_what_the_model_does(machine):
     """After any sequence of calls, by any owners, in any order, with leases that end in between."""
     profile = settings(stateful_step_count=40)
