@@ -183,7 +183,9 @@ class Server:
     def _find(self) -> str:
         raise NotImplementedError
 
-    def _spawn(self, command: Sequence[str], **environment: str) -> None:
+    def _spawn(
+        self, command: Sequence[str], *, cwd: Path | None = None, **environment: str
+    ) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -191,7 +193,7 @@ class Server:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **environment},
-                cwd=self.directory,
+                cwd=cwd or self.directory,
                 start_new_session=True,
             )
 
@@ -263,25 +265,31 @@ class Postgres(Server):
 
         return self._installed(look)
 
+    def __init__(self, directory: Path, options: Sequence[str] = ()) -> None:
+        super().__init__(directory, options)
+        # Not below pytest's folder: each pytest that starts closes that to other users, and with
+        # it a server that runs as one.
+        self._home = Path(tempfile.mkdtemp(prefix="umbel-postgres-"))
+        atexit.register(shutil.rmtree, self._home, ignore_errors=True)
+
     def _launch(self) -> None:
-        data = self.directory / "data"
+        data = self._home / "data"
         # The server refuses to run as root; Debian's package brings a user for it.
         as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
         user = as_postgres if os.geteuid() == 0 else ()
         if not data.exists():
             if user:
-                _open_to_all(self.directory)
-                shutil.chown(self.directory, "postgres")
+                shutil.chown(self._home, "postgres")
             init = [str(Path(self.program).with_name("initdb")), "-D", str(data)]
             subprocess.run(
                 [*user, *init, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
                 check=True,
                 capture_output=True,
-                cwd=self.directory,
+                cwd=self._home,
             )
         settings = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}")
-        self._spawn([*user, self.program, "-D", str(data), "-p", str(self.port), *settings,
-                     *self.options])  # fmt: skip
+        address = ("-D", str(data), "-p", str(self.port))
+        self._spawn([*user, self.program, *address, *settings, *self.options], cwd=self._home)
 
 
 class RabbitMQ(Server):
@@ -420,10 +428,3 @@ def _install(package: str) -> bool:
         env=quiet,
     )
     return done.returncode == 0
-
-
-def _open_to_all(directory: Path) -> None:
-    """Let another user pass through the directories above, which are ours alone otherwise."""
-    for each in directory.parents:
-        if each.stat().st_uid == os.geteuid() and each.is_relative_to(tempfile.gettempdir()):
-            each.chmod(each.stat().st_mode | 0o011)
