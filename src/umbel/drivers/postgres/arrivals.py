@@ -30,23 +30,7 @@ FROM unnest(%(ids)b::text[], %(queues)b::text[], %(priorities)b::int2[], %(dues)
 """
 INSERT = f"INSERT INTO umbel.message (id, queue, priority, due_at, enqueued_at, head, body) {NEW}"
 
-ANYBODY = "SELECT EXISTS (SELECT FROM umbel.waiting WHERE topic = ANY (%b::text[]))"
-# Others who wake somebody at the same time take others off the list.
-WAKE = """
-WITH gone AS (
-    DELETE FROM umbel.waiting WHERE ctid = ANY (ARRAY (
-        SELECT place FROM unnest(%b::text[], %b::int8[]) AS news (topic, number),
-        LATERAL (
-            SELECT ctid AS place FROM umbel.waiting
-            WHERE waiting.topic = news.topic
-            LIMIT news.number FOR UPDATE SKIP LOCKED) AS listed))
-    RETURNING mailbox, ticket)
-SELECT pg_notify('umbel_' || mailbox, string_agg(ticket::text, ' '))
-FROM (
-    SELECT mailbox, ticket, (row_number() OVER (PARTITION BY mailbox) - 1) / 300 AS part
-    FROM gone) AS numbered
-GROUP BY mailbox, part
-"""
+WAKE = "SELECT umbel.wake(%b::text[], %b::int8[])"
 LISTEN = """
 INSERT INTO umbel.waiting (topic, ticket, mailbox, owner)
 SELECT topic, ticket, %(mailbox)b, %(owner)b
@@ -120,13 +104,8 @@ def wake(store: Store, news: Mapping[str, int]) -> None:
     """
     if not news:
         return
-    topics = list(news)
-
-    def wake(link: Link) -> None:
-        if link.one(store.sql(ANYBODY), (topics,), prepare=True)[0]:
-            link.all(store.sql(WAKE), (topics, [news[topic] for topic in topics]))
-
-    quietly(store, wake)
+    given = list(news), list(news.values())
+    quietly(store, lambda link: link.all(store.sql(WAKE), given, prepare=True))
 
 
 def quietly(store: Store, work: Callable[[Link], Any]) -> None:
@@ -148,7 +127,7 @@ def listen(store: Store, bell: Bell, *, owner: str, seconds: float) -> bool:
         "tickets": [bell.ticket] * len(topics),
     }
     bell.mailbox, bell.enlisted = mailbox, True
-    store.run(lambda link: link.count(store.sql(LISTEN), given))
+    store.run(lambda link: link.count(store.sql(LISTEN), given, prepare=True))
     return True
 
 
@@ -160,4 +139,4 @@ def stop_listening(store: Store, bell: Bell) -> None:
     bell.mailbox, bell.enlisted = None, False
     # What was taken must reach the caller; a name left on the list costs one wake-up.
     statement = store.sql(STOP_LISTENING)
-    quietly(store, lambda link: link.count(statement, ([bell.ticket],)))
+    quietly(store, lambda link: link.count(statement, ([bell.ticket],), prepare=True))

@@ -9,8 +9,8 @@ is greater.  So it grows with every claim, even over a crash of the server that 
 last claims: their commit is not waited for (nothing is lost if a claim is, the message is ready
 again and its late owner's fence is stale).
 
-The statements on `message` are never kept as prepared plans: a plan that was made while the table
-was small reads all of it when it has grown.
+Statements on `message` are never kept as prepared plans: a plan that was made while the table was
+small reads all of it when it has grown.  Where planning counts, functions take care of that.
 """
 
 # ruff: noqa: S608 - statements are put together from constants, never from values
@@ -31,35 +31,10 @@ _SEEN = """
 message.priority, message.rank, message.seq, message.fence, message.deliveries,
 message.crashes - message.begun AS crashes, message.id, message.queue, message.head, message.body
 """
-_TAKEN = """
-owner = %(owner)b, grip = %(grip)b, deliveries = deliveries + 1,
-fence = greatest(fence + 1, ((SELECT now FROM clock) * 1000000)::bigint)
-"""
-# One row always comes, with or without a message: whether the lease is in force, and in how many
-# seconds the next message is due. Messages that are due already are to join their queues first.
-CLAIM = f"""
-WITH clock AS MATERIALIZED (SELECT umbel.moment() AS now),
-lease AS MATERIALIZED (
-    SELECT FROM umbel.owner WHERE name = %(owner)b AND until > (SELECT now FROM clock)
-    FOR KEY SHARE),
-delayed AS MATERIALIZED (
-    SELECT min(due_at) - (SELECT now FROM clock) AS seconds FROM umbel.message
-    WHERE due_at IS NOT NULL),
-taken AS (
-    UPDATE umbel.message SET {_TAKEN}
-    WHERE ctid = ANY (ARRAY (
-        SELECT place FROM unnest(%(queues)b::text[], %(shares)b::int8[]) AS wanted (queue, share),
-        LATERAL (
-            SELECT ctid AS place FROM umbel.message
-            WHERE message.queue = wanted.queue AND owner IS NULL AND due_at IS NULL
-            ORDER BY priority DESC, rank LIMIT wanted.share FOR UPDATE SKIP LOCKED) AS line
-        WHERE EXISTS (SELECT FROM lease)
-            AND (%(late)b OR coalesce((SELECT seconds FROM delayed) > 0, true))
-        LIMIT %(limit)b))
-    RETURNING {_SEEN})
-SELECT EXISTS (SELECT FROM lease), (SELECT seconds FROM delayed), taken.*,
-    set_config('synchronous_commit', 'off', true)
-FROM (VALUES (1)) AS always LEFT JOIN taken ON true
+# See the function.
+CLAIM = """
+SELECT * FROM umbel.claim(
+    %(owner)b, %(grip)b, %(queues)b::text[], %(shares)b::int8[], %(limit)b, %(late)b)
 """
 GRIPPED = f"""
 SELECT {_SEEN}, grip FROM umbel.message WHERE owner = %b AND grip = ANY (%b::int8[])

@@ -117,7 +117,7 @@ class Reserving:
         }
         statement = self._store.sql(claims.CLAIM)
         try:
-            rows = self._store.run(lambda link: link.all(statement, given))
+            rows = self._store.run(lambda link: link.all(statement, given, prepare=True))
         except BaseException:
             self._lost.setdefault(owner, {})[grip] = time.monotonic()
             raise

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _INTO = "umbel.result (id, status, final, stored_at, expires, expires_at, content_type, payload)"
 _NEW = """
 unnest(%(result_ids)b::text[], %(statuses)b::text[], %(finals)b::bool[], %(spans)b::float8[],
-    %(types)b::text[], %(payloads)b::bytea[], %(claims)b::int8[])
-    AS new (id, status, final, expires, content_type, payload, claim),
+    %(types)b::text[], %(payloads)b::bytea[])
+    AS new (id, status, final, expires, content_type, payload),
 (SELECT umbel.moment() AS now OFFSET 0) AS clock
 """
 _VALUES = "id, status, final, now, expires, now + expires, content_type, payload"
@@ -31,11 +31,6 @@ ON CONFLICT (id) DO UPDATE SET status = excluded.status, final = excluded.final,
 WHERE result.status <> 'SUCCESS' OR result.expires_at <= excluded.stored_at
 """
 STORE = f"INSERT INTO {_INTO} SELECT {_VALUES} FROM {_NEW} {_KEEP_SUCCESS}"
-# Only those whose claim was still held, or that had none.
-STORE_ACCEPTED = f"""
-INSERT INTO {_INTO} SELECT {_VALUES} FROM {_NEW}
-WHERE claim IS NULL OR claim IN (SELECT seq FROM gone) {_KEEP_SUCCESS}
-"""
 FETCH = """
 SELECT id, status, payload, final, expires, content_type FROM umbel.result
 WHERE id = ANY (%b::text[]) AND (expires_at IS NULL OR expires_at > (SELECT umbel.moment()))

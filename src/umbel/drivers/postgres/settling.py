@@ -19,24 +19,20 @@ if TYPE_CHECKING:
     from umbel.drivers.postgres.store import Store
     from umbel.message import Delivery, Message, Settlement
 
-_GONE = """
-WITH gone AS (
-    DELETE FROM umbel.message
-    USING unnest(%(seqs)b::int8[], %(fences)b::int8[]) AS held (seq, fence)
-    WHERE message.seq = held.seq AND message.fence = held.fence AND message.owner IS NOT NULL
-    RETURNING message.seq)
+# See the function.
+SETTLE = """
+SELECT umbel.settle(
+    %(seqs)b::int8[], %(fences)b::int8[],
+    %(result_ids)b::text[], %(statuses)b::text[], %(finals)b::bool[], %(spans)b::float8[],
+    %(types)b::text[], %(payloads)b::bytea[], %(claims)b::int8[],
+    %(ids)b::text[], %(queues)b::text[], %(priorities)b::int2[], %(dues)b::float8[],
+    %(heads)b::bytea[], %(bodies)b::bytea[], %(parents)b::int8[])
 """
-_RESULTS = f", kept AS ({results.STORE_ACCEPTED})"
-_FOLLOW = """, follow AS (
-    INSERT INTO umbel.message (id, queue, priority, due_at, enqueued_at, head, body)
-    SELECT id, queue, priority, CASE WHEN due_at > clock.now THEN due_at END, clock.now, head, body
-    FROM unnest(%(ids)b::text[], %(queues)b::text[], %(priorities)b::int2[], %(dues)b::float8[],
-        %(heads)b::bytea[], %(bodies)b::bytea[], %(parents)b::int8[])
-        AS new (id, queue, priority, due_at, head, body, parent),
-        (SELECT umbel.moment() AS now OFFSET 0) AS clock
-    WHERE parent IS NULL OR parent IN (SELECT seq FROM gone))
+END = """
+DELETE FROM umbel.message USING unnest(%b::int8[], %b::int8[]) AS held (seq, fence)
+WHERE message.seq = held.seq AND message.fence = held.fence AND message.owner IS NOT NULL
+RETURNING message.seq
 """
-_END = "SELECT seq FROM gone"
 REQUEUE = """
 UPDATE umbel.message SET owner = NULL, rank = nextval('umbel.number'),
     crashes = crashes - begun, begun = 0
@@ -134,29 +130,25 @@ class _Batch:
     def end_at_once(self, link: Link) -> list[bool]:
         """One statement."""
         ended = [claim for claim in self._claims if claim is not None]
-        given: dict[str, Any] = {
-            "seqs": [seq for seq, _ in ended],
-            "fences": [fence for _, fence in ended],
-        }
-        statement = _GONE
         stored = [
             (s.result, claim and claim[0])
             for s, claim in zip(self._settlements, self._claims, strict=True)
             if s.result is not None
         ]
-        if stored:
-            statement += _RESULTS
-            given |= results.columns([state for state, _ in stored], [seq for _, seq in stored])
         follow = [message for s in self._settlements for message in s.follow]
-        if follow:
-            statement += _FOLLOW
-            given |= arrivals.columns(follow, [head for own in self._heads for head in own])
-            given["parents"] = [
+        given: dict[str, Any] = {
+            "seqs": [seq for seq, _ in ended],
+            "fences": [fence for _, fence in ended],
+            **results.columns([state for state, _ in stored], [seq for _, seq in stored]),
+            **arrivals.columns(follow, [head for own in self._heads for head in own]),
+            "parents": [
                 claim and claim[0]
                 for s, claim in zip(self._settlements, self._claims, strict=True)
                 for _ in s.follow
-            ]
-        gone = {seq for (seq,) in link.all(self._store.sql(statement + _END), given)}
+            ],
+        }
+        found = link.all(self._store.sql(SETTLE), given, prepare=True)
+        gone = {seq for (seq,) in found}
         return [claim is None or claim[0] in gone for claim in self._claims]
 
     def end_step_by_step(self, link: Link) -> list[bool]:
@@ -180,8 +172,8 @@ class _Batch:
             for s, claim, again in zip(self._settlements, self._claims, self._again, strict=True)
             if claim is not None and not s.requeue and not again
         ]
-        given = {"seqs": [seq for seq, _ in ends], "fences": [fence for _, fence in ends]}
-        gone = {seq for (seq,) in link.all(self._store.sql(_GONE + _END), given)}
+        given = [seq for seq, _ in ends], [fence for _, fence in ends]
+        gone = {seq for (seq,) in link.all(self._store.sql(END), given)}
         accepted = []
         for settlement, claim, again in zip(
             self._settlements, self._claims, self._again, strict=True

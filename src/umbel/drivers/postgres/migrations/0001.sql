@@ -129,3 +129,127 @@ CREATE TABLE umbel.unique_key (
     until double precision NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX unique_key_until ON umbel.unique_key (until);
+
+-- The statements of the hot path are functions, for the sake of their plans: those are kept, also
+-- behind a pooler, and made under settings that always take the indexes. A plan that was made while
+-- a table was small would otherwise read all of it when it has grown.
+
+-- One row always comes, with or without a message: whether the owner's lease is in force, and in
+-- how many seconds the next message is due. Messages that are due already are to join their queues
+-- before anything is claimed, unless "late". The commit is not waited for.
+CREATE FUNCTION umbel.claim(
+    _owner text, _grip bigint, _queues text[], _shares bigint[], _limit bigint, _late boolean
+) RETURNS TABLE (
+    in_force boolean, due_in double precision, priority smallint, rank bigint, seq bigint,
+    fence bigint, deliveries integer, crashes integer, id text, queue text, head bytea, body bytea
+) LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    RETURN QUERY
+    WITH clock AS MATERIALIZED (SELECT umbel.moment() AS now),
+    lease AS MATERIALIZED (
+        SELECT FROM umbel.owner AS o WHERE o.name = _owner AND o.until > (SELECT now FROM clock)
+        FOR KEY SHARE),
+    delayed AS MATERIALIZED (
+        SELECT min(m.due_at) - (SELECT now FROM clock) AS seconds FROM umbel.message AS m
+        WHERE m.due_at IS NOT NULL),
+    taken AS (
+        UPDATE umbel.message AS m SET owner = _owner, grip = _grip, deliveries = m.deliveries + 1,
+            fence = greatest(m.fence + 1, ((SELECT now FROM clock) * 1000000)::bigint)
+        WHERE m.ctid = ANY (ARRAY (
+            SELECT line.place FROM unnest(_queues, _shares) AS wanted (queue, share),
+            LATERAL (
+                SELECT n.ctid AS place FROM umbel.message AS n
+                WHERE n.queue = wanted.queue AND n.owner IS NULL AND n.due_at IS NULL
+                ORDER BY n.priority DESC, n.rank LIMIT wanted.share
+                FOR UPDATE SKIP LOCKED) AS line
+            WHERE EXISTS (SELECT FROM lease)
+                AND (_late OR coalesce((SELECT seconds FROM delayed) > 0, true))
+            LIMIT _limit))
+        RETURNING m.priority, m.rank, m.seq, m.fence, m.deliveries, m.crashes - m.begun, m.id,
+            m.queue, m.head, m.body)
+    SELECT EXISTS (SELECT FROM lease), (SELECT seconds FROM delayed), taken.*
+    FROM (VALUES (1)) AS always LEFT JOIN taken ON true;
+END
+$$;
+
+-- Ends claims, stores the states that belong to those that were still held or to none, and puts in
+-- the messages that follow them; returns which claims were held. No task may be named twice.
+CREATE FUNCTION umbel.settle(
+    _seqs bigint[], _fences bigint[],
+    _result_ids text[], _statuses text[], _finals boolean[], _spans double precision[],
+    _types text[], _payloads bytea[], _claims bigint[],
+    _ids text[], _queues text[], _priorities smallint[], _dues double precision[],
+    _heads bytea[], _bodies bytea[], _parents bigint[]
+) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    _now double precision := umbel.moment();
+    _gone bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM umbel.message AS m USING unnest(_seqs, _fences) AS held (seq, fence)
+        WHERE m.seq = held.seq AND m.fence = held.fence AND m.owner IS NOT NULL
+        RETURNING m.seq)
+    SELECT coalesce(array_agg(seq), '{}') INTO _gone FROM gone;
+    IF cardinality(_result_ids) > 0 THEN
+        INSERT INTO umbel.result AS kept
+            (id, status, final, stored_at, expires, expires_at, content_type, payload)
+        SELECT id, status, final, _now, expires, _now + expires, content_type, payload
+        FROM unnest(_result_ids, _statuses, _finals, _spans, _types, _payloads, _claims)
+            AS new (id, status, final, expires, content_type, payload, claim)
+        WHERE claim IS NULL OR claim = ANY (_gone)
+        ON CONFLICT (id) DO UPDATE SET status = excluded.status, final = excluded.final,
+            stored_at = excluded.stored_at, expires = excluded.expires,
+            expires_at = excluded.expires_at, content_type = excluded.content_type,
+            payload = excluded.payload
+        WHERE kept.status <> 'SUCCESS' OR kept.expires_at <= excluded.stored_at;
+    END IF;
+    IF cardinality(_ids) > 0 THEN
+        INSERT INTO umbel.message (id, queue, priority, due_at, enqueued_at, head, body)
+        SELECT id, queue, priority, CASE WHEN due_at > _now THEN due_at END, _now, head, body
+        FROM unnest(_ids, _queues, _priorities, _dues, _heads, _bodies, _parents)
+            AS new (id, queue, priority, due_at, head, body, parent)
+        WHERE parent IS NULL OR parent = ANY (_gone);
+    END IF;
+    RETURN QUERY SELECT unnest(_gone);
+END
+$$;
+
+-- Takes as many of those who wait for each topic off the list as it has news, and notifies them.
+-- Who is about to be notified by somebody else is left out.
+CREATE FUNCTION umbel.wake(_topics text[], _numbers bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    _sent bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM umbel.waiting WHERE topic = ANY (_topics)) THEN
+        RETURN;
+    END IF;
+    WITH gone AS (
+        DELETE FROM umbel.waiting AS w WHERE w.ctid = ANY (ARRAY (
+            SELECT listed.place FROM unnest(_topics, _numbers) AS news (topic, number),
+            LATERAL (
+                SELECT v.ctid AS place FROM umbel.waiting AS v WHERE v.topic = news.topic
+                LIMIT news.number FOR UPDATE SKIP LOCKED) AS listed))
+        RETURNING w.mailbox, w.ticket),
+    numbered AS (
+        SELECT mailbox, ticket, (row_number() OVER (PARTITION BY mailbox) - 1) / 300 AS part
+        FROM gone),
+    sent AS MATERIALIZED (
+        SELECT pg_notify('umbel_' || mailbox, string_agg(ticket::text, ' '))
+        FROM numbered GROUP BY mailbox, part)
+    SELECT count(*) INTO _sent FROM sent;
+END
+$$;
