@@ -19,9 +19,15 @@ def settings():
 
 
 @pytest.fixture
-def errands(own_directory, monkeypatch, settings):
+def broker_url(own_directory):
+    """The broker of application and workers; a module may name another."""
+    return f"sqlite:///{own_directory / 'errands.db'}"
+
+
+@pytest.fixture
+def errands(own_directory, monkeypatch, settings, broker_url):
     """The application, in this process, as a client."""
-    monkeypatch.setenv("ERRANDS_BROKER", f"sqlite:///{own_directory / 'errands.db'}")
+    monkeypatch.setenv("ERRANDS_BROKER", broker_url)
     monkeypatch.setenv("ERRANDS_SETTINGS", json.dumps(settings))
     monkeypatch.syspath_prepend(str(ERRANDS))
     # Tasks are shared with every application made later, here with this module's next copy.

@@ -439,8 +439,17 @@ class Supervisor:
 
     def _finish_abandoned(self, member: Member, now: float) -> None:
         """Kill a child whose task passed its hard limit, once it has cleaned up or cannot."""
-        if member.abandoned_at == 0.0 or now - member.abandoned_at > ABANDON_GRACE:
+        if member.abandoned_at == 0.0:
             member.signal(signal.SIGKILL)
+        elif now - member.abandoned_at > ABANDON_GRACE:
+            logger.error(
+                "Hard time limit exceeded for %s, and child %d (pid %s) does not answer; it is "
+                "killed",
+                member.abandoned,
+                member.index,
+                member.pid,
+            )
+            member.abandoned_at = 0.0
 
     # -- the broker ------------------------------------------------------------------------
 
