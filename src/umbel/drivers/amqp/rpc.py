@@ -9,6 +9,7 @@ arguments and content are Celery's: callers and workers of both kinds understand
 from __future__ import annotations
 
 import os
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers import Server
@@ -94,6 +95,7 @@ class RpcBackend:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
+        self._selecting = Lock()
         self._session = Session(self._connect, self._timeout)
         self._replies = Replies(self._session, self._formats, self._lifetimes)
         self._watchers = _Waiting(self._replies)
@@ -134,13 +136,11 @@ class RpcBackend:
             raise BackendStoreError(str(error), state=first.status, task_id=first.id) from error
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
-        channel = self._session.own_channel(timeout=self._timeout)
-        try:
+        channel = self._session.channel("results", timeout=self._timeout)
+        with self._selecting:
             channel.select_confirms()
-            last = channel.publish(messages, timeout=self._timeout)
-            channel.wait_confirmed(last, self._timeout)
-        finally:
-            channel.close()
+        last = channel.publish(messages, timeout=self._timeout)
+        channel.wait_confirmed(last, self._timeout)
 
     def _message(self, result: StoredResult) -> Outgoing:
         properties: dict[str, Any] = {
