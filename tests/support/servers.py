@@ -342,10 +342,13 @@ class RabbitMQ(Server):
 
     def _end(self, number: int) -> None:
         super()._end(number)
-        # Erlang's name server leaves the family it was started by.
-        subprocess.run(
-            ["epmd", "-port", str(self._name_port), "-kill"], check=False, capture_output=True
-        )
+        # Erlang's name server leaves the family it was started by, and refuses to end until it
+        # has noticed that the node is gone.
+        end = time.monotonic() + 10
+        while _listens(self._name_port) and time.monotonic() < end:
+            subprocess.run(
+                ["epmd", "-port", str(self._name_port), "-kill"], check=False, capture_output=True
+            )
 
     def _launch(self) -> None:
         (self.directory / "plugins").write_text("[].\n")
@@ -373,6 +376,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def _listens(port: int) -> bool:
+    """Whether somebody takes connections at a port of the loopback address."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _runs(pid: int) -> bool:

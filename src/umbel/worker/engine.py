@@ -94,7 +94,10 @@ class Engine:
             OperationalError: the broker cannot be reached.
             ImproperlyConfigured: a queue is known to the broker otherwise than it is here.
         """
-        self.app.broker.declare(self._duty.declared, owner=self._duty.owner)
+        broker, duty = self.app.broker, self._duty
+        if not broker.capabilities.leases:
+            broker.enroll(duty.owner, duty.lease)  # it is known to this connection alone
+        broker.declare(duty.declared, owner=duty.owner)
         self.settler.start()
         if self.loop is not None:
             self.loop.start()
