@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from umbel import exceptions
 from umbel.exceptions import RemoteError, SecurityError
 from umbel.representation import saferepr
 
@@ -21,6 +22,32 @@ if TYPE_CHECKING:
 
 _PLAIN = (str, int, float, bool, type(None))
 _DEEPEST = 8
+_ABROAD = {
+    **dict.fromkeys(
+        (
+            *("AlreadyRegistered", "BackendError", "BackendGetMetaError", "BackendStoreError"),
+            *("ChordError", "Ignore", "ImproperlyConfigured", "IncompleteStream"),
+            *("InvalidTaskError", "MaxRetriesExceededError", "NotRegistered", "QueueNotFound"),
+            *("Reject", "Retry", "SecurityError", "TaskError", "TaskPredicate"),
+            *("TaskRevokedError", "TimeoutError"),
+        ),
+        "celery.exceptions",
+    ),
+    **dict.fromkeys(
+        (
+            *("ContentDisallowed", "DecodeError", "EncodeError", "OperationalError"),
+            *("SerializationError", "SerializerNotInstalled"),
+        ),
+        "kombu.exceptions",
+    ),
+    **dict.fromkeys(
+        ("SoftTimeLimitExceeded", "Terminated", "TimeLimitExceeded", "WorkerLostError"),
+        "billiard.exceptions",
+    ),
+}
+"""Where Celery's users find the exceptions that both have."""
+
+_FOREIGN = frozenset(_ABROAD.values())
 
 
 def exception_to_data(
@@ -31,10 +58,13 @@ def exception_to_data(
     Arguments that are not plain data, and that ``encodes`` does not say yes to, are represented.
     """
     cls = type(error)
+    name, module = cls.__qualname__, cls.__module__
+    if module == exceptions.__name__:
+        module = _ABROAD.get(name, module)
     return {
-        "exc_type": cls.__qualname__,
+        "exc_type": name,
         "exc_message": [_plain(value, encodes, _DEEPEST) for value in _arguments(error)],
-        "exc_module": cls.__module__,
+        "exc_module": module,
     }
 
 
@@ -47,6 +77,8 @@ def _arguments(error: BaseException) -> tuple[Any, ...]:
 
 def _plain(value: Any, encodes: Callable[[Any], bool] | None, levels: int) -> Any:
     kind = type(value)
+    if kind is str:
+        return _encodable(value)
     if kind in _PLAIN:
         return value
     if levels > 0 and kind in (list, tuple):
@@ -56,6 +88,11 @@ def _plain(value: Any, encodes: Callable[[Any], bool] | None, levels: int) -> An
     if encodes is not None and encodes(value):
         return value
     return saferepr(value)
+
+
+def _encodable(text: str) -> str:
+    """The text, with halves of surrogate pairs (as in odd file names) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def exception_from_data(data: Mapping[str, Any] | BaseException | str) -> BaseException:
@@ -90,6 +127,8 @@ def exception_from_data(data: Mapping[str, Any] | BaseException | str) -> BaseEx
 def _find_class(name: str, module: str | None) -> type[BaseException] | None:
     """The class, looked up in what is there: no ``__getattr__`` of a module or class is asked."""
     found: Any = sys.modules.get(module or "builtins")
+    if module in _FOREIGN and name in _ABROAD:
+        found = exceptions
     for part in name.split("."):
         found = _member(found, part)
         if found is None:
@@ -161,7 +200,7 @@ def traceback_text(error: BaseException, *, skip: int = 0) -> str:
             break
         frame = frame.tb_next
     try:
-        return "".join(traceback.format_exception(type(error), error, frame))
+        return _encodable("".join(traceback.format_exception(type(error), error, frame)))
     except Exception:  # noqa: BLE001 - an exception that cannot be printed is still reported
         lines = traceback.format_tb(frame)
         return "".join([*lines, f"{type(error).__qualname__}: {saferepr(error)}\n"])

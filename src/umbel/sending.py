@@ -130,7 +130,9 @@ class Sending:
         if task is None:
             merged = dict(options)
         else:
-            merged = {"ignore_result": task.ignore_result, **task.publish_options, **options}
+            merged = {**task.publish_options, **options}
+            if task.ignore_result:  # else the worker's own task decides
+                merged.setdefault("ignore_result", True)
         message = self.client.message(
             name,
             () if args is None else args,

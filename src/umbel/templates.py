@@ -175,7 +175,7 @@ def _headers(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "argsrepr": get("argsrepr"),
         "kwargsrepr": get("kwargsrepr"),
         "origin": get("origin") or origin(),
-        "ignore_result": bool(get("ignore_result")),
+        "ignore_result": get("ignore_result"),
         "replaced_task_nesting": get("replaced_task_nesting") or 0,
         "stamped_headers": stamped,
         "stamps": {key: get(key) for key in stamped or ()},

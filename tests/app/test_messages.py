@@ -62,7 +62,7 @@ def test_the_headers_are_those_of_protocol_2_in_their_order(app):
         "argsrepr": "(2, 3)",
         "kwargsrepr": "{'z': 4}",
         "origin": f"gen{os.getpid()}@{gethostname()}",
-        "ignore_result": False,
+        "ignore_result": None,
         "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},

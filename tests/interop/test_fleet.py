@@ -44,7 +44,9 @@ def test_retries_of_the_sender_count(lane):
 @pytest.mark.case("what a killed Umbel worker held is run by Celery", flows=ONE)
 def test_celery_runs_what_a_killed_umbel_worker_held(lane):
     queue, umbel = lane.fresh_queue(), lane.fleet.sides["umbel"]
-    dying = umbel.start_worker(queue, name="dying", settings={"worker_lease": 3})
+    dying = umbel.start_worker(
+        queue, name="dying", settings={"broker_transport_options": {"visibility_timeout": 3}}
+    )
     try:
         dying.wait_for(" ready.")
         held = lane.send("hold", lane.key, queue=queue)

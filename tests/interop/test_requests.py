@@ -70,8 +70,9 @@ def test_lineage_is_kept_across_sides(lane):
 
 @pytest.mark.case("children of a task are known to the sender")
 def test_children_are_listed(lane):
-    ended = lane.end(lane.send("send_on", "parcels.echo", [1], lane.sender.queue))
-    assert ended["children"] == [ended["value"]]
+    task_id = lane.send("send_on", "parcels.echo", [1], lane.sender.queue)
+    child = lane.end(task_id)["value"]
+    assert lane.sender.desk.children(task_id) == [child]
 
 
 @pytest.mark.case("group and group index")
