@@ -236,13 +236,13 @@ class Channel:
             raise Unsent(f"{link.place} did not take what was sent in time")
         try:
             self._check()
-            if self._confirms is None:
-                link.send(frames, deadline)
-                return 0
-            last = self._confirms.add(messages)
+            last = 0 if self._confirms is None else self._confirms.add(messages)
             try:
-                link.send(frames, deadline)
+                if frames:
+                    link.send(frames, deadline)
             except Unsent:
+                if self._confirms is None:
+                    raise
                 self._confirms.withdraw(len(messages))
                 raise
             return last
@@ -386,7 +386,7 @@ class Channel:
                 self._acks.settle_up_to(tag)
             else:
                 self._acks.settle((tag,))
-            self._link.send(frame, time.monotonic() + self._answer_timeout)
+            self._link.entrust(frame, time.monotonic() + self._answer_timeout)
 
     def ack_many(self, tags: Collection[int]) -> None:
         """Acknowledge exactly these deliveries in one write, with as few frames as possible."""
@@ -397,7 +397,7 @@ class Channel:
             frames = [ack(floor, multiple=True)] if floor else []
             frames += map(ack, singles)
             if frames:
-                self._link.send(b"".join(frames), time.monotonic() + self._answer_timeout)
+                self._link.entrust(b"".join(frames), time.monotonic() + self._answer_timeout)
 
     def get(self, queue: str, *, no_ack: bool = False) -> Incoming | None:
         """Take one message; None if none is ready.

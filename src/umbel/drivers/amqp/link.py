@@ -17,7 +17,7 @@ raises it.  File descriptors are given back last, by the thread, when nobody can
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from umbel.drivers.amqp.methods import commands, write
 from umbel.exceptions import UmbelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from umbel.drivers.amqp.channel import Channel
     from umbel.drivers.amqp.codec import Decoder
@@ -108,25 +108,53 @@ class Link:
             Unsent: nothing of it was written until ``deadline``.
             OperationalError: the link is lost.
         """
+        with self._alone(deadline):
+            self._flush(deadline)
+            sent = 0 if self._unsent else self._stream.write(data, deadline)
+            if not sent:
+                raise Unsent(self._slow())
+            self._keep_for_later(data[sent:])
+
+    def entrust(self, data: bytes, deadline: float) -> None:
+        """Write ``data``, or keep it until the server takes it: little, and never too late.
+
+        Raises:
+            OperationalError: the link is lost, or another thread still writes at ``deadline``.
+        """
+        try:
+            with self._alone(deadline):
+                now = time.monotonic()
+                self._flush(now)
+                sent = 0 if self._unsent else self._stream.write(data, now)
+                self._keep_for_later(self._unsent + data[sent:])
+        except Unsent as error:
+            self.lose(ConnectionLost(error.reason))
+            raise
+
+    @contextmanager
+    def _alone(self, deadline: float) -> Iterator[None]:
+        """The turn to write."""
         if not self._writing.acquire(timeout=max(deadline - time.monotonic(), 0)):
             self.check()
             raise Unsent(self._slow())
         try:
             self.check()
-            if self._unsent:
-                self._unsent = self._unsent[self._stream.write(self._unsent, deadline) :]
-                if self._unsent:
-                    raise Unsent(self._slow())
-            sent = self._stream.write(data, deadline)
-            if sent == 0:
-                raise Unsent(self._slow())
-            self._unsent = data[sent:]
+            yield
             self._said_at = time.monotonic()
         except ConnectionLost as error:
             self.lose(error)
             raise
         finally:
             self._writing.release()
+
+    def _flush(self, deadline: float) -> None:
+        if self._unsent:
+            self._unsent = self._unsent[self._stream.write(self._unsent, deadline) :]
+
+    def _keep_for_later(self, rest: bytes) -> None:
+        self._unsent = rest
+        if rest:
+            self._stream.wake()  # the link's own thread takes care of it
 
     def _slow(self) -> str:
         if self.blocked is not None:
@@ -173,7 +201,7 @@ class Link:
         with self._turn:
             self._reading = self._reading_for_nobody = False
             self._read_at = time.monotonic()
-            if self._wanted:
+            if self._wanted or self.lost is not None:
                 self._turn.notify_all()
 
     def poke(self) -> None:
@@ -260,6 +288,8 @@ class Link:
             self._give_turn()
 
     def _pause(self) -> float:
+        if self._unsent:
+            return _IDLE
         beat = self.tuned.heartbeat
         return min(beat / 4, _LONGEST) if beat else _LONGEST
 
