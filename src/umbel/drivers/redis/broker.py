@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from umbel.drivers.redis import envelopes, letters
 from umbel.drivers.redis.names import Names
 from umbel.drivers.redis.register import Register
-from umbel.drivers.redis.reserving import Reserving, field_of
+from umbel.drivers.redis.reserving import Reserving
 from umbel.drivers.redis.settling import Settling
 from umbel.exceptions import ImproperlyConfigured, LeaseLost, OperationalError, UmbelWarning
 from umbel.message import Delivery, Message
@@ -123,7 +123,7 @@ class RedisBroker:
 
     def begin(self, delivery: Delivery) -> bool:
         """Count a start that has not ended yet; see `Broker.begin`."""
-        return bool(self._scripts.run("begin", delivery.queue, field_of(delivery)))
+        return bool(self._scripts.run("begin", delivery.queue, delivery.tag))
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End claims with all that goes with it; see `Broker.settle`."""
@@ -146,10 +146,11 @@ class RedisBroker:
             raise LeaseLost(by)
         moved: list[Delivery] = []
         for at in range(0, len(reply), 5):
-            queue, fence = reply[at].decode(), int(reply[at + 1])
+            queue, field = reply[at].decode(), reply[at + 1].decode()
+            index, first = field.partition(" ")[0].split("@")
             message = envelopes.decode(reply[at + 4], queue)
-            counts = reply[at + 2], reply[at + 3]
-            moved.append(Delivery(message, fence, fence, by, queue, *counts))
+            fence, counts = int(first) + int(index), reply[at + 2 : at + 4]
+            moved.append(Delivery(message, field, fence, by, queue, *counts))
         return moved
 
     # ------------------------------------------------------------------------------ upkeep

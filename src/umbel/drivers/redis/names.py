@@ -34,9 +34,9 @@ class Names:
         return f"{self._prefix}{tagged}:{name}"
 
     def watched(self, queues: Sequence[str]) -> list[str]:
-        """The keys that change when a message is ready in one of these queues, or delayed."""
+        """The keys that change when a message is ready in one of these queues, or delayed before all."""
         lines = [self.line(queue, step) for queue in queues for step in self.steps]
-        return lines + [self.own(queue, "delayed") for queue in queues]
+        return [*lines, f"{self._prefix}umbel:due"]
 
     def binding_table(self, exchange: str) -> str:
         """The set of queues that are bound to an exchange."""

@@ -79,18 +79,23 @@ class Reserving:
             raise
         if reply is None:
             raise LeaseLost(owner)
-        first, due, shares, held, raws = reply
-        taken = _deliveries(owner, order, int(first), shares, raws)
+        first, due, parts, held, raws = reply
+        taken: list[Delivery] = []
+        for at in range(0, len(parts), 3):
+            queue, step, count = order[parts[at]], parts[at + 1].decode(), parts[at + 2]
+            tail = f"@{first.decode()} {step} {call} {owner}"
+            start = len(taken)
+            taken += _deliveries(owner, queue, int(first), tail, start, raws[start : start + count])
         for at in range(0, len(held), 3):
-            taken[held[at]].deliveries = held[at + 1]
-            taken[held[at]].crashes = held[at + 2]
+            delivery = taken[held[at] - 1]
+            delivery.deliveries, delivery.crashes = held[at + 1 : at + 3]
         return self._ready(taken), float(due) if due else None
 
     def call(self) -> str:
         """A name for a call, so that what it claimed can be found if its reply is lost."""
         if self._pid != os.getpid():
-            self._pid, self._name = os.getpid(), os.urandom(6).hex()
-        return f"{self._name}.{next(self._calls)}"
+            self._pid, self._name = os.getpid(), os.urandom(5).hex()
+        return f"{self._name}.{next(self._calls):x}"
 
     def is_lost(self, owner: str, call: str) -> None:
         """Nobody knows what this call gave to ``owner``."""
@@ -114,7 +119,7 @@ class Reserving:
     def _park(self, delivery: Delivery) -> bool:
         """Have a message wait for its moment; False if that is now, as the server sees it."""
         moment = repr(_due_at(delivery))
-        return bool(self._scripts.run("park", delivery.queue, field_of(delivery), moment))
+        return bool(self._scripts.run("park", delivery.queue, delivery.tag, moment))
 
 
 def _due_at(delivery: Delivery) -> float:
@@ -124,19 +129,11 @@ def _due_at(delivery: Delivery) -> float:
     return message.due_at
 
 
-def field_of(delivery: Delivery) -> str:
-    """How the claim is called among those of its queue."""
-    return f"{delivery.fence} {delivery.owner}"
-
-
 def _deliveries(
-    owner: str, queues: Sequence[str], fence: int, shares: Sequence[int], raws: Sequence[bytes]
+    owner: str, queue: str, first: int, tail: str, start: int, raws: Sequence[bytes]
 ) -> list[Delivery]:
-    """Claims from what the script returned: how many of which queue, one after the other."""
-    taken: list[Delivery] = []
-    for at in range(0, len(shares), 2):
-        queue = queues[shares[at]]
-        for raw in raws[len(taken) : len(taken) + shares[at + 1]]:
-            taken.append(Delivery(envelopes.decode(raw, queue), fence, fence, owner, queue))
-            fence += 1
-    return taken
+    """Claims of a part of one reply, as the script names them."""
+    return [
+        Delivery(envelopes.decode(raw, queue), f"{at}{tail}", first + at, owner, queue)
+        for at, raw in enumerate(raws, start + 1)
+    ]

@@ -59,8 +59,8 @@ class Format:
     def arguments(self, result: StoredResult) -> tuple[Any, ...]:
         """A state as the scripts take it."""
         key, side = self.pair(result.id)
-        expires = "" if result.expires is None else repr(float(result.expires))
-        return key, side, expires, result.payload, self._beside(result), key
+        expires = "" if result.expires is None else max(int(result.expires * 1000), 1)
+        return key, side, expires, result.payload, self._beside(result)
 
     def _beside(self, result: StoredResult) -> str:
         found = _STATUS.match(result.payload)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.redis import envelopes, letters
-from umbel.drivers.redis.reserving import field_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +78,7 @@ class Settling:
 
     def _add(self, arguments: list[Any], settlement: Settlement, now: float) -> None:
         delivery = settlement.delivery
-        place = ("", "") if delivery is None else (delivery.queue, field_of(delivery))
+        place = ("", "") if delivery is None else (delivery.queue, delivery.tag)
         dead, result, follow = settlement.dead, settlement.result, settlement.follow
         if dead is None and result is None and not follow and not settlement.requeue:
             arguments += (*place, "")
@@ -98,5 +97,5 @@ class Settling:
         """See `Broker.release`."""
         if not deliveries:
             return 0
-        claims = [value for each in deliveries for value in (each.queue, field_of(each))]
+        claims = [value for each in deliveries for value in (each.queue, each.tag)]
         return int(self._scripts.run("release", int(crashed), *claims))

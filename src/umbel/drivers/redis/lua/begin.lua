@@ -2,9 +2,9 @@
 local claims = claims_of(ARGV[5])
 local text = call('HGET', claims, ARGV[6])
 if not text then return 0 end
-local claim = unpacked(text)
+local claim = claim_in(ARGV[6], text)
 if claim.begun == 0 then
   claim.begun, claim.crashes = 1, claim.crashes + 1
-  call('HSET', claims, ARGV[6], packed(claim))
+  call('HSET', claims, ARGV[6], value_of(claim))
 end
 return 1

@@ -12,8 +12,8 @@ end
 local claimed = {}
 local entries = call('HGETALL', claims_of(queue))
 for at = 1, #entries, 2 do
-  local claim = unpacked(entries[at + 1])
-  claim.owner = string.match(entries[at], '^%d+ (.*)$')
+  local claim = claim_in(entries[at], entries[at + 1])
+  claim.owner = string.match(entries[at], '^%S+ %S+ %S+ (.*)$')
   claimed[#claimed + 1] = claim
 end
 table.sort(claimed, function(one, other)

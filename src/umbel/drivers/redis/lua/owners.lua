@@ -5,7 +5,7 @@ for at = 1, #found, 2 do
   local owner, count = found[at], 0
   for _, queue in ipairs(call('SMEMBERS', queues_of(owner))) do
     for _, field in ipairs(call('HKEYS', claims_of(queue))) do
-      if string.match(field, '^%d+ (.*)$') == owner then count = count + 1 end
+      if is_of(field, owner) then count = count + 1 end
     end
   end
   reply[#reply + 1] = owner

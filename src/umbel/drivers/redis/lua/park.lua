@@ -3,7 +3,7 @@
 local claims = claims_of(ARGV[5])
 local text = call('HGET', claims, ARGV[6])
 if not text or tonumber(ARGV[7]) <= now then return 0 end
-local claim = unpacked(text)
+local claim = claim_in(ARGV[6], text)
 call('HDEL', claims, ARGV[6])
 delay(ARGV[5], claim.step, ARGV[7], claim.raw, numbers(1))
 return 1

@@ -21,6 +21,7 @@ local OWNERS = prefix .. 'umbel:owners'
 local QUEUES = prefix .. 'umbel:queues'
 local SERVED = prefix .. 'umbel:served'
 local EXCHANGES = prefix .. 'umbel:exchanges'
+local DUE = prefix .. 'umbel:due'
 local DEAD = prefix .. 'umbel:dead'
 local KEPT_FOR = 604800
 local CHUNK = 1000
@@ -76,19 +77,40 @@ local function feed(command, key, values, width)
   end
 end
 
--- A claim is a field "fence owner" with these facts and the message as it came from the list.
-local function packed(claim)
-  return string.format('%.0f %d %d %d %s %s\n', claim.rank, claim.deliveries, claim.crashes,
-    claim.begun, claim.step, claim.call) .. claim.raw
+-- A claim is a field "index@first step call owner" of the hash beside the queue, where first and
+-- index add up to the fence; its value is the message as it came from the list.  A message that was
+-- held before has its counters in front of it, after a byte with which no JSON text begins.
+local MARK = '\0'
+
+local function field_tail(first, step, nonce, owner)
+  return string.format('@%.0f %s %s %s', first, step, nonce, owner)
 end
 
-local function unpacked(text)
-  local _, head, rank, deliveries, crashes, begun, step, nonce =
-    string.find(text, '^(%d+) (%-?%d+) (%-?%d+) (%d) (%d+) (%S*)\n')
-  return {
-    rank = tonumber(rank), deliveries = tonumber(deliveries), crashes = tonumber(crashes),
-    begun = tonumber(begun), step = step, call = nonce, raw = string.sub(text, head + 1),
-  }
+local function is_of(field, owner)
+  return string.match(field, '^%d+@%d+ %d+ %S+ (.*)$') == owner
+end
+
+local function value_of(claim)
+  local fresh = claim.rank == claim.fence and claim.deliveries == 1 and claim.crashes == 0
+  if fresh and claim.begun == 0 and string.sub(claim.raw, 1, 1) ~= MARK then return claim.raw end
+  return MARK .. string.format('%.0f %d %d %d\n', claim.rank, claim.deliveries, claim.crashes,
+    claim.begun) .. claim.raw
+end
+
+local function claim_in(field, value)
+  local index, first, step, nonce = string.match(field, '^(%d+)@(%d+) (%d+) (%S+) ')
+  local fence = tonumber(first) + tonumber(index)
+  local claim = { fence = fence, step = step, call = nonce }
+  if string.sub(value, 1, 1) == MARK then
+    local rank, deliveries, crashes, begun, head =
+      string.match(value, '^.(%d+) (%-?%d+) (%-?%d+) (%d)\n()')
+    claim.rank, claim.deliveries = tonumber(rank), tonumber(deliveries)
+    claim.crashes, claim.begun = tonumber(crashes), tonumber(begun)
+    claim.raw = string.sub(value, head)
+  else
+    claim.rank, claim.deliveries, claim.crashes, claim.begun, claim.raw = fence, 1, 0, 0, value
+  end
+  return claim
 end
 
 -- What is known of a message beyond its own bytes while it is back in its list.
@@ -149,8 +171,8 @@ local function take_back(owner, limit, judge)
   for _, queue in ipairs(call('SMEMBERS', queues_of(owner))) do
     local claims, returned = claims_of(queue), {}
     for _, field in ipairs(call('HKEYS', claims)) do
-      if string.match(field, '^%d+ (.*)$') == owner then
-        local claim = count < limit and unpacked(call('HGET', claims, field))
+      if is_of(field, owner) then
+        local claim = count < limit and claim_in(field, call('HGET', claims, field))
         if claim and judge(claim) then
           call('HDEL', claims, field)
           returned[#returned + 1] = claim
@@ -165,10 +187,32 @@ local function take_back(owner, limit, judge)
   return count, left
 end
 
--- Delete a queue with its bindings and what nobody holds; returns how many messages.
+-- Put down when the first delayed message of a queue is due.
+local function note_due(queue)
+  local first = call('ZRANGE', delayed_of(queue), 0, 0, 'WITHSCORES')
+  if first[2] then
+    call('ZADD', DUE, first[2], queue)
+  else
+    call('ZREM', DUE, queue)
+  end
+end
+
+-- Seconds until the first delayed message of all is due, or nothing.
+local function until_due()
+  local first = call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+  return first and string.format('%.17g', math.max(tonumber(first) - now, 0))
+end
+
+-- The queues in which a message has become due.
+local function queues_due()
+  return call('ZRANGEBYSCORE', DUE, '-inf', string.format('%.17g', now))
+end
+
+-- Delete what nobody holds of a queue; returns how many messages.
 local function purge(queue)
   local count = call('ZCARD', delayed_of(queue))
   call('UNLINK', delayed_of(queue), notes_of(queue))
+  call('ZREM', DUE, queue)
   for _, step in ipairs(steps()) do
     count = count + call('LLEN', list_of(queue, step))
     call('UNLINK', list_of(queue, step))
@@ -176,6 +220,7 @@ local function purge(queue)
   return count
 end
 
+-- Delete a queue with its bindings and what nobody holds; returns how many messages.
 local function drop(queue)
   for _, entry in ipairs(call('SMEMBERS', bindings_of(queue))) do
     local exchange, member = string.match(entry, '^([^\n]*)\n(.*)$')
@@ -209,6 +254,7 @@ end
 local function delay(queue, step, due, raw, number)
   call('ZADD', delayed_of(queue), due,
     string.format('%016.0f %s\n', number, step) .. raw)
+  call('ZADD', DUE, 'LT', due, queue)
 end
 
 -- Put messages in, four arguments each from ARGV[first]: queue, step, moment or nothing, message.
@@ -238,6 +284,7 @@ local function promote(queue, due)
   end
   flush(waiting)
   feed('ZREM', delayed_of(queue), due)
+  note_due(queue)
 end
 
 -- Results. Beside the value, which is Celery's, stands what cannot be read off it.
@@ -255,23 +302,33 @@ local function is_success(key, side)
   return string.find(start, 'status[^%w]+SUCCESS') ~= nil
 end
 
--- Six arguments from ARGV[at]: the key, the key beside it, seconds or nothing, the value, what
--- stands beside it or nothing, whom to tell. A SUCCESS that is there stays.
+-- Five arguments from ARGV[at]: the key, the key beside it, milliseconds or nothing, the value,
+-- what stands beside it or nothing.  A SUCCESS that is there stays.
 local function store(at)
-  local key, side, expires = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if is_success(key, side) then return end
+  local key, side, expires, value = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if expires ~= '' and ahead > 0 then
+    expires = string.format('%.0f', tonumber(expires) + ahead * 1000)
+  end
+  local stored
   if expires == '' then
-    call('SET', key, ARGV[at + 3])
+    stored = call('SET', key, value, 'NX')
   else
-    local milliseconds = string.format('%.0f', math.max((tonumber(expires) + ahead) * 1000, 1))
-    call('SET', key, ARGV[at + 3], 'PX', milliseconds)
+    stored = call('SET', key, value, 'PX', expires, 'NX')
+  end
+  if not stored then
+    if is_success(key, side) then return end
+    if expires == '' then
+      call('SET', key, value)
+    else
+      call('SET', key, value, 'PX', expires)
+    end
   end
   if ARGV[at + 4] == '' then
     call('DEL', side)
-  else
+  elseif expires == '' then
     call('SET', side, ARGV[at + 4])
-    local left = call('PTTL', key)
-    if left >= 0 then call('PEXPIRE', side, left) end
+  else
+    call('SET', side, ARGV[at + 4], 'PX', expires)
   end
-  call('PUBLISH', ARGV[at + 5], ARGV[at + 3])
+  call('PUBLISH', key, value)
 end

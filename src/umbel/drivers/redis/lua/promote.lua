@@ -3,8 +3,7 @@
 local limit = tonumber(ARGV[5])
 local until_now = string.format('%.17g', now)
 local due = {}
-local queues = call('ZRANGE', QUEUES, 0, -1)
-for _, queue in ipairs(queues) do
+for _, queue in ipairs(queues_due()) do
   local found = call('ZRANGEBYSCORE', delayed_of(queue), '-inf', until_now, 'WITHSCORES', 'LIMIT',
     0, limit)
   for at = 1, #found, 2 do
@@ -22,9 +21,4 @@ for at = 1, math.min(limit, #due) do
   line[#line + 1] = due[at].member
 end
 for queue, line in pairs(members) do promote(queue, line) end
-local nearest
-for _, queue in ipairs(queues) do
-  local score = tonumber(call('ZRANGE', delayed_of(queue), 0, 0, 'WITHSCORES')[2])
-  if score and (not nearest or score < nearest) then nearest = score end
-end
-return nearest and string.format('%.17g', math.max(nearest - now, 0))
+return until_due() or false

@@ -8,7 +8,7 @@ for at = 6, #ARGV, 2 do
   local text = call('HGET', claims, field)
   if text then
     call('HDEL', claims, field)
-    local claim = unpacked(text)
+    local claim = claim_in(field, text)
     claim.deliveries = claim.deliveries - 1 + crashed
     claim.crashes = claim.crashes + crashed - claim.begun
     local line = returned[queue] or {}

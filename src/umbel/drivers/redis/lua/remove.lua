@@ -10,4 +10,5 @@ for at = 6, #ARGV, 2 do
     call('HDEL', notes_of(queue), redis.sha1hex(entry))
   end
 end
+note_due(queue)
 return count

@@ -1,42 +1,47 @@
 -- Pop messages and record the claim.
 -- ARGV[5] owner, ARGV[6] limit, ARGV[7] name of this call, ARGV[8…] queues, the preferred first.
--- Returns nothing without a lease, else {first fence, seconds until the next is due, counts by
--- queue, counters of those that were held before, messages}.
+-- Returns nothing without a lease, else {the number before the first fence, seconds until the next
+-- is due, queue step and count of each part, index and counters of those that were held before,
+-- messages}.
 local owner, limit, nonce = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+
+for _, queue in ipairs(queues_due()) do
+  promote(queue, call('ZRANGEBYSCORE', delayed_of(queue), '-inf', string.format('%.17g', now),
+    'LIMIT', 0, CHUNK))
+end
 if not in_force(owner) then return false end
 
 local order = steps()
 local raws, held, shares = {}, {}, {}
-local first, nearest
+local first
 local left = limit
-
-for at = 8, #ARGV do
-  local due = call('ZRANGEBYSCORE', delayed_of(ARGV[at]), '-inf', string.format('%.17g', now),
-    'LIMIT', 0, CHUNK)
-  if #due > 0 then promote(ARGV[at], due) end
-end
 
 local function claim(queue, step, popped)
   local notes, entries = notes_of(queue), {}
   local noted = call('EXISTS', notes) == 1
-  first = first or numbers(limit)
-  for _, raw in ipairs(popped) do
-    local fence = first + #raws
-    local rank, deliveries, crashes = fence, 1, 0
-    raws[#raws + 1] = raw
+  first = first or numbers(limit + 1)
+  local tail = field_tail(first, step, nonce, owner)
+  for at, raw in ipairs(popped) do
+    local index = #raws + 1
+    raws[index] = raw
+    local value = raw
     local text = noted and call('HGET', notes, redis.sha1hex(raw))
     if text then
       call('HDEL', notes, redis.sha1hex(raw))
-      local old_rank, old_deliveries, old_crashes = string.match(text, '^(%S+) (%S+) (%S+)')
-      rank = tonumber(old_rank) or fence
-      deliveries, crashes = tonumber(old_deliveries) + 1, tonumber(old_crashes)
-      held[#held + 1] = #raws - 1
-      held[#held + 1] = deliveries
-      held[#held + 1] = crashes
+      local rank, deliveries, crashes = string.match(text, '^(%S+) (%S+) (%S+)')
+      local held_before = { fence = first + index, begun = 0, raw = raw }
+      held_before.rank = tonumber(rank) or first + index
+      held_before.deliveries, held_before.crashes = tonumber(deliveries) + 1, tonumber(crashes)
+      value = value_of(held_before)
+      for _, fact in ipairs({ index, held_before.deliveries, held_before.crashes }) do
+        held[#held + 1] = fact
+      end
+    elseif string.sub(raw, 1, 1) == MARK then
+      value = value_of({ fence = 0, rank = first + index, deliveries = 1, crashes = 0, begun = 0,
+        raw = raw })
     end
-    entries[#entries + 1] = string.format('%.0f %s', fence, owner)
-    entries[#entries + 1] = string.format('%.0f %d %d 0 %s %s\n', rank, deliveries, crashes, step,
-      nonce) .. raw
+    entries[2 * at - 1] = index .. tail
+    entries[2 * at] = value
   end
   feed('HSET', claims_of(queue), entries, 2)
 end
@@ -49,8 +54,7 @@ local function take(at, want)
     if popped then
       claim(queue, step, popped)
       got = got + #popped
-      shares[#shares + 1] = at - 8
-      shares[#shares + 1] = #popped
+      for _, fact in ipairs({ at - 8, step, #popped }) do shares[#shares + 1] = fact end
     end
   end
   if got > 0 then call('SADD', queues_of(owner), queue) end
@@ -70,16 +74,10 @@ for _, at in ipairs(full) do
 end
 
 if #raws == 0 then
-  for at = 8, #ARGV do
-    call('DEL', notes_of(ARGV[at]))
-    local next_due = call('ZRANGE', delayed_of(ARGV[at]), 0, 0, 'WITHSCORES')[2]
-    if next_due and (not nearest or tonumber(next_due) < nearest) then
-      nearest = tonumber(next_due)
-    end
-  end
+  for at = 8, #ARGV do call('DEL', notes_of(ARGV[at])) end
 end
 return {
   string.format('%.0f', first or 0),
-  nearest and string.format('%.17g', math.max(nearest - now, 0)) or '',
+  until_due() or '',
   shares, held, raws,
 }

@@ -8,8 +8,8 @@
 local accepted, waiting, follow = {}, {}, {}
 local at = 5
 
-local function requeue(queue, text)
-  local claim = unpacked(text)
+local function requeue(queue, field, text)
+  local claim = claim_in(field, text)
   claim.crashes = claim.crashes - claim.begun
   note(notes_of(queue), claim, '-')
   call('LPUSH', list_of(queue, claim.step), claim.raw)
@@ -20,7 +20,7 @@ local function finish(queue, field, again)
   local claims = claims_of(queue)
   local text = again and call('HGET', claims, field)
   local held = call('HDEL', claims, field)
-  if text then requeue(queue, text) end
+  if text then requeue(queue, field, text) end
   return held
 end
 
@@ -41,7 +41,7 @@ while at <= #ARGV do
     end
     if string.find(more, 'r', 1, true) then
       if held == 1 then store(at) end
-      at = at + 6
+      at = at + 5
     end
     if string.find(more, 'f', 1, true) then
       local count = tonumber(ARGV[at])
