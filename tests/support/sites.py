@@ -183,3 +183,6 @@ SITES["postgres"] = PostgresSite
 from site_redis import RedisSite  # noqa: E402
 
 SITES["redis"] = RedisSite
+from site_amqp import AMQPSite  # noqa: E402
+
+SITES["amqp"] = AMQPSite
