@@ -28,10 +28,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import postgres_database
 import servers
 from posts import buried, post, succeeded
 from redis_keys import forget, new_prefix
-from umbel.drivers import memory, redis, sqlite
+from umbel.drivers import memory, postgres, redis, sqlite
 from umbel.drivers.sqlite.options import Options
 from umbel.exceptions import LeaseLost
 from umbel.message import Delivery, Settlement
@@ -105,6 +106,8 @@ class Model:
 class BrokerMachine(RuleBasedStateMachine):
     """Calls to one broker, and to the model beside it."""
 
+    # Of the usual number of examples, how many are tried.
+    share = 1.0
     claims = Bundle("claims")
     letters = Bundle("letters")
 
@@ -390,8 +393,38 @@ class RedisMachine(BrokerMachine):
         forget(self.prefix)
 
 
-@pytest.mark.parametrize("machine", [MemoryMachine, SQLiteMachine, RedisMachine])
+class PostgresMachine(BrokerMachine):
+    # Every step is some round trips to a server that writes to a disk.
+    share = 0.1
+
+    def connect(self, clock):
+        self.url = postgres_database.database()
+        server = postgres.serve(self.url, postgres.options.Options())
+        server.broker.setup()
+        postgres_database.empty(self.url)
+        self.tell_the_time(clock)
+        return server
+
+    def tell_the_time(self, clock):
+        postgres_database.set_moment(self.url, f"{clock.now()!r}::double precision")
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 6.0, 11.0]))
+    def advance(self, seconds):
+        self.clock.advance(seconds)
+        self.tell_the_time(self.clock)
+
+    def teardown(self):
+        super().teardown()
+        if hasattr(self, "url"):
+            postgres_database.empty(self.url)
+
+
+MACHINES = [MemoryMachine, SQLiteMachine, RedisMachine, PostgresMachine]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_broker_does_what_the_model_does(machine):
     """After any sequence of calls, by any owners, in any order, with leases that end in between."""
-    profile = settings(stateful_step_count=40)
+    usual = settings().max_examples
+    profile = settings(stateful_step_count=40, max_examples=max(int(usual * machine.share), 1))
     run_state_machine_as_test(machine, settings=profile)
