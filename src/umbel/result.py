@@ -140,7 +140,10 @@ class AsyncResult(Waiting, Generic[R_co]):
         if disable_sync_subtasks:
             assert_will_not_block()
         if on_message is not None:
-            msg = "on_message needs a result backend that sends messages to the caller (rpc://)"
+            msg = (
+                "on_message is not supported: callers are told of the end of a task alone; ask for "
+                "the state in on_interval to follow its progress"
+            )
             raise ImproperlyConfigured(msg)
         chain = self._parents() if follow_parents and propagate else []
         self._wait(chain, timeout, on_interval, interval)

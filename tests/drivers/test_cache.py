@@ -12,6 +12,8 @@ from umbel import Umbel, drivers
 from umbel.drivers import cache
 from umbel.exceptions import ImproperlyConfigured
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
 
 @pytest.mark.parametrize(
     "conf",

@@ -27,6 +27,8 @@ from umbel.exceptions import (
 )
 from umbel.message import StoredResult
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
 COLUMNS = (
     *("id", "task_id", "status", "result", "date_done", "traceback", "children"),
     *("name", "args", "kwargs", "worker", "retries", "queue", "stamps"),

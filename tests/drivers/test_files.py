@@ -22,6 +22,8 @@ from umbel.exceptions import (
 )
 from umbel.message import StoredResult
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
 HOUR = 3600.0
 
 

@@ -24,6 +24,8 @@ from umbel.exceptions import BackendGetMetaError, BackendStoreError, ImproperlyC
 from umbel.message import StoredResult
 from workers import Worker
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
 
 @pytest.fixture
 def channel():

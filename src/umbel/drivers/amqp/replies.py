@@ -37,6 +37,7 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _CATCH_UP = 3.0  # seconds for which the first look waits for what is there already
 _PATIENCE = 30.0  # seconds without a connection after which those who wait are told
 _GOODBYE = 10.0
+_NEVER = (-1, 0.0)
 _OFTEN = 3  # how many times within its life a queue is declared anew, lest it goes unused
 
 
@@ -78,6 +79,9 @@ class Replies:
         missing = [address for address in addresses if not self._is_declared(address)]
         if not missing:
             return
+        for address in missing:
+            # Whoever listens declares what could not be declared now.
+            self._queues.setdefault(address, _NEVER)
         channel = self._session.channel("replies", timeout=timeout)
         with self._declaring:
             for address in missing:
@@ -86,7 +90,7 @@ class Replies:
             self._channel.interrupt()
 
     def _is_declared(self, address: str) -> bool:
-        epoch, at = self._queues.get(address, (-1, 0.0))
+        epoch, at = self._queues.get(address, _NEVER)
         if epoch != self._session.epoch or not self._session.is_open:
             return False
         lifetime = self._lifetimes.results

@@ -34,7 +34,17 @@ T = TypeVar("T")
 _PAUSES = (0.05, 0.2, 0.8)
 """Seconds between tries while the database is away, or others are in the way."""
 
-_CONNECT = 10
+_LONGEST = 5.0
+"""Seconds after which nothing is tried again."""
+
+_LIBPQ = {
+    "connect_timeout": 5,
+    # Half a minute until a server that cannot be reached any more is given up.
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _INHERITED: list[Engine] = []
 """Engines of the parent process: kept, because to be finalized could end its connections."""
 
@@ -106,14 +116,9 @@ class Database:
         if short_lived or self._url.get_backend_name() == "sqlite":
             options = {k: v for k, v in options.items() if not k.startswith("pool")}
             options["poolclass"] = given.get("poolclass", NullPool)
-        if (
-            self._url.drivername == "postgresql+psycopg"
-            and "connect_timeout" not in self._url.query
-        ):
-            options["connect_args"] = {
-                "connect_timeout": _CONNECT,
-                **options.get("connect_args", {}),
-            }
+        if self._url.drivername == "postgresql+psycopg":
+            ours = {name: value for name, value in _LIBPQ.items() if name not in self._url.query}
+            options["connect_args"] = {**ours, **options.get("connect_args", {})}
         return options
 
     def _make(self) -> Engine:
@@ -178,7 +183,7 @@ class Database:
 
     def _attempt(self, work: Callable[[Connection], T], *, again: type[DBAPIError]) -> T:
         """Run ``work``, again after errors that pass, and after those of the class ``again``."""
-        pauses = iter(_PAUSES)
+        pauses, until = iter(_PAUSES), time.monotonic() + _LONGEST
         while True:
             try:
                 with self.engine.begin() as connection:
@@ -186,7 +191,7 @@ class Database:
             except SQLAlchemyError as error:
                 pause = next(pauses, None)
                 passes = isinstance(error, again) or _passes(error)
-                if pause is None or not passes:
+                if pause is None or not passes or time.monotonic() > until:
                     raise OperationalError(f"{self.shown}: {_reason(error)}") from error
             time.sleep(pause)
 
