@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LONG = os.environ.get("CHAOS") == "long"
 KILLS = 12 if LONG else 1
+WORKERS, CHILDREN = 2, 2
 BACK = 10.0
 """Seconds after its return within which the fleet must be working."""
 
@@ -50,22 +51,36 @@ class Producer:
     def run(self) -> None:
         number = 0
         while not self._stopped.wait(0.002):
-            number += 1
-            self._send(number)
+            many = 1 if number % 3 else 10
+            self._send(range(number, number + many))
+            number += many
 
-    def _send(self, number: int) -> None:
-        workload, task = self._place.workload, str(uuid4())
-        kind = workload.awork if number % 5 == 0 else workload.work
+    def _send(self, numbers: range) -> None:
+        ids = [str(uuid4()) for _ in numbers]
         began = time.monotonic()
-        self._place.record({"ev": "sent", "task": task, "at": began})
+        for task in ids:
+            self._place.record({"ev": "sent", "task": task, "at": began})
         try:
-            kind.apply_async((number, 0.005), task_id=task)
+            self._publish(numbers, ids)
         except OperationalError:
             self.refusals.append(Refusal(began, time.monotonic() - began))
-            self.unsure.add(task)
+            self.unsure.update(ids)
         else:
             with self._lock:
-                self.sent[task] = 2 * number
+                self.sent |= {task: 2 * n for task, n in zip(ids, numbers, strict=True)}
+
+    def _publish(self, numbers: range, ids: list[str]) -> None:
+        workload = self._place.workload
+        calls = [
+            (workload.awork if number % 5 == 0 else workload.work)
+            .s(number, 0.005)
+            .set(task_id=task)
+            for number, task in zip(numbers, ids, strict=True)
+        ]
+        if len(calls) == 1:
+            calls[0].apply_async()
+        else:
+            workload.app.publish_many(calls)
 
     def confirmed(self) -> dict[str, int]:
         with self._lock:
@@ -85,13 +100,13 @@ def place(request, tmp_path, monkeypatch):
 @pytest.mark.timeout(900 if LONG else 240)
 def test_no_confirmed_task_is_lost_when_the_server_is_killed(place):
     """Nobody restarts a worker or a producer; callers hear of the outage within their deadline."""
-    fleet = Fleet(place.environment, workers=2, children=2, record=place.record)
+    fleet = Fleet(place.environment, workers=WORKERS, children=CHILDREN, record=place.record)
     pids = [worker.pid for worker in fleet.workers]
     producer = Producer(place)
     try:
         with Background(producer.run) as producing:
             try:
-                wait_until(lambda: _starts_after(place, 0.0))
+                wait_until(lambda: _everyone_works(place))
                 delays = [_outage(place, producer) for _ in range(KILLS)]
             finally:
                 producer.stop()
@@ -126,6 +141,11 @@ def _outage(place: Arena, producer: Producer) -> float:
     place.record({"ev": "outage", "began": began, "at": back})
     started = wait_until(lambda: _starts_after(place, back), deadline=6 * BACK)
     return min(started) - back
+
+
+def _everyone_works(place: Arena) -> bool:
+    """Whether each child of each worker has started a task."""
+    return len({e["pid"] for e in place.events() if e["ev"] == "start"}) >= WORKERS * CHILDREN
 
 
 def _starts_after(place: Arena, moment: float) -> list[float]:

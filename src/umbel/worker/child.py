@@ -235,7 +235,7 @@ class Child:
                 case "stop":
                     self._stop(*details)
                 case "forget":
-                    self.engine.consumer.forget()
+                    self.engine.consumer.let_go()
                 case "reconnect":
                     self.engine.consumer.reconnect()
                 case "verdict":

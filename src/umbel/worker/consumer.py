@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -75,6 +77,7 @@ class Consumer:
         self._stopping = False
         self._cool_until = 0.0
         self._hungry = threading.Event()
+        self._owed: deque[Delivery] = deque()
         self.low_water = 0
         self.claimed = 0
         self.waiting = False
@@ -110,14 +113,36 @@ class Consumer:
             if job is not None:
                 held.append(job.delivery)
 
+    def let_go(self) -> None:
+        """Have the thread give back, as soon as the broker can be reached, what has not started."""
+        self._owed.extend(self.forget())
+        self._hungry.set()
+        self._broker.interrupt()
+
     def give_back(self) -> int:
-        """Return unstarted messages to the broker, no attempt charged; how many."""
-        held = self.forget()
+        """Return unstarted messages to the broker, no attempt charged; how many.
+
+        What cannot be returned now is owed, and returned before anything more is reserved: our
+        lease lasts as long as we live, so nobody else would ever get it.
+        """
+        self._owed.extend(self.forget())
+        try:
+            return self._repay()
+        except (OperationalError, StoreError) as error:
+            logger.warning("cannot give back %d messages yet: %s", len(self._owed), error)
+            return 0
+
+    def _repay(self) -> int:
+        held: list[Delivery] = []
+        with suppress(IndexError):
+            while True:
+                held.append(self._owed.popleft())
         if held:
             try:
                 self._broker.release(held)
-            except (OperationalError, StoreError) as error:
-                logger.warning("cannot give back %d messages yet: %s", len(held), error)
+            except BaseException:
+                self._owed.extend(held)
+                raise
         return len(held)
 
     def took(self) -> None:
@@ -154,6 +179,7 @@ class Consumer:
             self._enroll_again()
 
     def _step(self) -> None:
+        self._repay()
         room = self._room()
         if room <= 0:
             self._wait_for_room()
@@ -236,9 +262,12 @@ class Consumer:
             self.inbox.put(admitted)
 
     def _enroll_again(self) -> None:
-        """The lease ended although we live: what we held belongs to others by now."""
+        """The lease ended although we live: what we held may belong to others by now.
+
+        What does not is still claimed in our name, which is good again: it has to be given back.
+        """
         logger.warning(
             "the lease of %s has ended; messages held here may run elsewhere", self._owner
         )
-        self.forget()
+        self._owed.extend(self.forget())
         self._broker.enroll(self._owner, self._lease)
