@@ -243,6 +243,22 @@ def test_a_wait_goes_on_after_a_lost_connection(make, worker):
         app.close()
 
 
+def test_a_call_that_waits_in_a_spool_gets_its_result(make, worker, tmp_path):
+    """The queue is made by whoever waits, once the server is back."""
+    with Proxy(session_url()) as proxy:
+        conf = {"publish_spool": str(tmp_path / "spool.db"), "publish_timeout": 0.5}
+        app = make(broker=proxy.url, **conf)
+        proxy.refuse()
+        result, oid = app.send_task("t"), app.thread_oid
+        proxy.pass_on()
+        with Background(result.get, 60) as waiting:
+            waiting.begins()
+            wait_until(lambda: exists(oid), deadline=60)
+            worker.store([ended(app, result.id)])
+            assert waiting.result() == 5
+        app.close()
+
+
 def test_a_queue_that_was_deleted_is_made_anew(app, worker, channel):
     """By an operator, say; what was in it is gone."""
     first = app.send_task("t")
