@@ -7,6 +7,7 @@ here, and stored when this attempt ends, in the same step: there is never none o
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from umbel.exceptions import MaxRetriesExceededError, Reject, Retry
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
     from umbel.canvas import Signature
     from umbel.context import Context
+    from umbel.message import Message
     from umbel.task import Task
+
+_MOVING = frozenset({"queue", "exchange", "routing_key"})
+"""Options with which a task says itself where its next attempt is to wait."""
 
 
 def retry(
@@ -53,7 +58,8 @@ def retry(
         )
     if not request.is_eager:
         try:
-            request.again, _ = task.build(again.args, again.kwargs, again.options)
+            built, _ = task.build(again.args, again.kwargs, again.options)
+            request.again = built if _MOVING & options.keys() else _to_its_queue(built, request)
         except Exception as error:
             raise Reject(error, requeue=False) from error
     when = options.get("eta") or options.get("countdown")
@@ -80,6 +86,17 @@ def _next_attempt(
     return task.signature_from_request(
         request, args, kwargs, retries=request.retries + 1, **options
     )
+
+
+def _to_its_queue(message: Message, request: Context) -> Message:
+    """The next attempt of what came through an exchange waits in the queue this one came from.
+
+    Through the exchange it would reach every queue bound there once more.
+    """
+    delivery = request._delivery  # noqa: SLF001 - of the attempt that is retried
+    if not message.exchange or delivery is None:
+        return message
+    return replace(message, queue=delivery.queue, exchange="", routing_key=delivery.queue)
 
 
 def _raise_from_current(error: BaseException) -> NoReturn:

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
+from fleet import is_alive
 
 import servers
 from proxy import Proxy
@@ -64,7 +65,8 @@ def test_a_task_that_kills_its_process_ends_in_the_dead_letters(errands, start, 
         poison.get(timeout=PATIENT)
     assert [result.get(timeout=PATIENT) for result in good] == list(range(50))
     assert 1 <= notes().count("killed") <= 3
-    assert [each.letter.reason for each in errands.app.broker.dead()] == ["crashed"]
+    letters = wait_until(errands.app.broker.dead, "a dead letter")
+    assert {each.letter.reason for each in letters} == {"crashed"}
     errands.app.broker.purge_dead()
 
 
@@ -96,6 +98,22 @@ def test_a_stopped_worker_leaves_nothing_held(errands, start, holding, let_go):
     assert first.wait() == 0
     start("-c", "1")
     assert [result.get(timeout=PATIENT) for result in results] == list(range(5))
+
+
+def test_limits_hold_while_the_server_stalls(server, errands, start, holding):
+    """Nobody who watches over tasks waits for the broker."""
+    worker = start("-c", "1", "--time-limit", "1")
+    result = errands.held.delay(1)
+    (pid,) = holding(1)
+    server.pause()
+    try:
+        wait_until(lambda: not is_alive(pid), "the end of the child", PATIENT)
+    finally:
+        server.resume()
+    with pytest.raises(TimeLimitExceeded):
+        result.get(timeout=PATIENT)
+    assert errands.add.delay(1, 1).get(timeout=PATIENT) == 2
+    assert worker.stop() == 0
 
 
 # -- the server is gone for a while --------------------------------------------------------
