@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from concurrent.futures import Future
@@ -63,7 +64,14 @@ class Background:
         assert not self._future.done()
 
     def _stack(self) -> tuple[Any, ...]:
-        frame = sys._current_frames().get(self._thread.ident or 0)
+        # Collecting garbage in the middle of that call can deadlock (python/cpython#106883).
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            frame = sys._current_frames().get(self._thread.ident or 0)
+        finally:
+            if collects:
+                gc.enable()
         stack = []
         while frame is not None:
             stack.append((frame.f_code, frame.f_lasti))
