@@ -125,8 +125,11 @@ def _message(envelope: Any, queue: str) -> Message:
     info = properties.get("delivery_info") or {}
     if not isinstance(ours, dict):
         ours = _found(headers, properties)
+    task_id = ours.get("id", headers.get("id")) or str(properties.get("correlation_id") or "")
+    if not task_id and "task" in headers:
+        raise ValueError("its headers have no id")
     return Message(
-        ours.get("id", headers.get("id")) or str(properties.get("correlation_id") or ""),
+        task_id,
         headers,
         _body(envelope["body"], properties),
         _text(envelope.get("content-type"), "application/data"),
@@ -168,13 +171,8 @@ def _found(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[st
 
 
 def _moment(text: Any) -> float | None:
-    """A moment as Celery's headers tell it; one that makes no sense is none."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        return to_timestamp(text)
-    except ValueError:
-        return None
+    """A moment as Celery's headers tell it; one that makes no sense may not be passed over."""
+    return to_timestamp(text) if text else None
 
 
 def shown(raw: bytes, queue: str) -> Message:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from umbel.drivers.redis.results import Format
-    from umbel.drivers.redis.wires import Wire, Wires
+    from umbel.drivers.redis.wire import Wire
+    from umbel.drivers.redis.wires import Wires
     from umbel.message import StoredResult
 
     Callback = Callable[[StoredResult], None]

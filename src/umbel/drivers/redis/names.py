@@ -34,7 +34,7 @@ class Names:
         return f"{self._prefix}{tagged}:{name}"
 
     def watched(self, queues: Sequence[str]) -> list[str]:
-        """The keys that change when a message is ready in one of these queues, or delayed before all."""
+        """The keys that change when a message is ready there, or is the next to be due."""
         lines = [self.line(queue, step) for queue in queues for step in self.steps]
         return [*lines, f"{self._prefix}umbel:due"]
 

@@ -27,7 +27,8 @@ from umbel.drivers.redis.wires import TROUBLE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from umbel.drivers.redis.wires import Wire, Wires
+    from umbel.drivers.redis.wire import Wire
+    from umbel.drivers.redis.wires import Wires
 
 _SHORTEST_LOOK = 0.01
 _GROWTH = 1.5
