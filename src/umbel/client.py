@@ -26,6 +26,7 @@ from umbel.representation import saferepr
 from umbel.retry import PublishRetry
 from umbel.spreading import Spreader
 from umbel.templates import make_template
+from umbel.using import enlisted_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -189,7 +190,11 @@ class Client:
         bodies = self._announce(messages, options) if listened else None
         if self.app.connections.replies is not None:
             self._expect(self._addresses(messages), until)
-        self.store(messages, until, options)
+        enlisted = enlisted_by(self.app)
+        if enlisted is not None:
+            enlisted.publish(self._spread_to_write(messages, until))
+        else:
+            self.store(messages, until, options)
         if bodies is not None:
             _report(messages, bodies)
 
@@ -211,9 +216,16 @@ class Client:
             from asyncio import to_thread
 
             await to_thread(self._expect, self._addresses(messages), until)
-        await self._stored(self.publisher.submit(messages, until, options), until)
+        enlisted = enlisted_by(self.app)
+        if enlisted is not None:
+            await enlisted.apublish(self._spread_to_write(messages, until))
+        else:
+            await self._stored(self.publisher.submit(messages, until, options), until)
         if bodies is not None:
             _report(messages, bodies)
+
+    def _spread_to_write(self, messages: Sequence[Message], until: float) -> Sequence[Message]:
+        return self.spreader.spread(messages, self.app.connections.write_broker, until)
 
     def _addresses(self, messages: Sequence[Message]) -> set[str]:
         """Where this process will be sent results of these calls; nowhere if it may not wait."""

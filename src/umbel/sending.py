@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from umbel.registry import TaskRegistry
     from umbel.result import AsyncResult as Result
     from umbel.settings import Settings
+    from umbel.using import Using
 
 R = TypeVar("R")
 
@@ -49,6 +50,23 @@ class Sending:
     def client(self) -> Client:
         """Builds and publishes this application's messages."""
         return Client(cast("Umbel", self))
+
+    def using(self, connection: Any) -> Using:
+        """A block whose calls are part of the transaction of ``connection``.
+
+        Within ``with app.using(connection):`` whatever this application sends is stored through
+        that connection: workers see it when the caller commits, and it is gone if the caller does
+        not. The broker must live in the connection's database (``postgresql://``). Connections
+        of psycopg, connections and sessions of SQLAlchemy, and others with a ``cursor()`` will
+        do; asynchronous ones send with ``adelay`` and its like. Committing is left to the caller.
+
+        Raises:
+            ImproperlyConfigured: the broker lives in no database, or in another one; then the
+                call that is sent first raises it.
+        """
+        from umbel.using import Using
+
+        return Using(cast("Umbel", self), connection)
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature[Any]:
         """A signature sent by this application."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from umbel.drivers.postgres import arrivals, bindings, burial, claims
 from umbel.drivers.postgres import queues as _queues
 from umbel.drivers.postgres.broadcasts import Broadcasts
+from umbel.drivers.postgres.enlisting import EnlistedConnection
 from umbel.drivers.postgres.names import all_stored, original, stored
 from umbel.drivers.postgres.reserving import Reserving
 from umbel.drivers.postgres.settling import Settling
@@ -86,6 +87,10 @@ class PostgresBroker:
         run = store.run if len(messages) <= arrivals.BATCH else store.transaction
         run(lambda link: arrivals.insert(link, store, messages, heads), timeout=timeout)
         arrivals.wake(store, arrivals.news_of(messages, soon=store.options.poll_interval))
+
+    def enlist(self, connection: Any) -> EnlistedConnection:
+        """Prepare to publish through a connection of the caller's; see `Enlisting.enlist`."""
+        return EnlistedConnection(self._store, connection)
 
     def enroll(self, owner: str, lease: float) -> None:
         """Make ``owner`` known, or renew its lease; see `Broker.enroll`."""

@@ -339,7 +339,7 @@ class _Run:
         try:
             if link.pgconn.backend_pid == link.one("SELECT pg_backend_pid()")[0]:
                 mailbox = token_hex(8)
-                everybody = f"{CHANNEL}{schema.lock_of(self._store.options.schema)}"
+                everybody = schema.everybody(self._store.options.schema)
                 link.execute(f'LISTEN "{CHANNEL}{mailbox}"')
                 link.execute(f'LISTEN "{everybody}"')
                 self.mailbox = mailbox

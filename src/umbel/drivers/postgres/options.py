@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, fields
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -78,10 +79,10 @@ class Options:
                 f"postgresql option pool_size must be a number of connections, not {size!r}"
             )
         name: Any = self.schema
-        if not isinstance(name, str) or not name or "\0" in name or not _fits(name):
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name) or not _fits(name):
             raise ImproperlyConfigured(
-                f"postgresql option schema must be a name of at most {_LONGEST_NAME} bytes, "
-                f"not {name!r}"
+                f"postgresql option schema must be a name of letters, digits, _ and -, at most "
+                f"{_LONGEST_NAME} bytes, not {name!r}"
             )
         if name.startswith("pg_") or name in ("public", "information_schema"):
             raise ImproperlyConfigured(

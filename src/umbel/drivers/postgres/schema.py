@@ -65,8 +65,7 @@ def qualified(statement: str, schema: str) -> str:
     """``statement`` with the schema's name in place of ``umbel.``."""
     if schema == "umbel":
         return statement
-    name = Identifier(schema).as_string(None).replace("%", "%%")
-    return re.sub(r"\bumbel\.", lambda _: f"{name}.", statement)
+    return re.sub(r"\bumbel\.", lambda _: f"{_quoted(schema)}.", statement)
 
 
 def found_version(link: Link, schema: str) -> tuple[int, int]:
@@ -116,7 +115,7 @@ def _apply(link: Link, schema: str, number: int) -> None:
     if not number and not link.one("SELECT to_regnamespace(%s) IS NOT NULL", (_quoted(schema),))[0]:
         link.execute(f"CREATE SCHEMA {_quoted(schema)}")
     for step in migrations()[number:]:
-        link.execute(qualified(step.text, schema).replace("%%", "%"))
+        link.execute(qualified(step.text, schema))
     keep = """
         INSERT INTO umbel.format (version, oldest) VALUES (%s, %s)
         ON CONFLICT (one) DO UPDATE SET version = excluded.version, oldest = excluded.oldest
@@ -131,3 +130,8 @@ def _quoted(schema: str) -> str:
 def lock_of(schema: str) -> int:
     """The number of a schema among our locks."""
     return crc32(schema.encode("utf-8", "surrogatepass")) - 2**31
+
+
+def everybody(schema: str) -> str:
+    """The channel on which all who use a schema are notified."""
+    return f"umbel_{lock_of(schema)}"

@@ -53,6 +53,7 @@ class Store:
         self.options = chosen
         self.place = options.location(parameters, chosen.schema)
         self.listener = Listener(self)
+        self._identity: str | None = None
         self._begin()
         forks.register(self)
 
@@ -230,6 +231,13 @@ class Store:
         if self._pid == os.getpid():
             for link in getattr(self, "_idle", ()):
                 link.drop()
+
+    def identity(self) -> str:
+        """What tells this schema from those of other databases."""
+        if self._identity is None:
+            found = self.run(lambda link: link.one(self.sql("SELECT identity FROM umbel.format")))
+            self._identity = str(found[0])
+        return self._identity
 
     # -- the schema ------------------------------------------------------------------------
 

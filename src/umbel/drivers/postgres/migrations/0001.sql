@@ -1,10 +1,12 @@
 -- The oldest version of the code that can use the schema afterwards:
 -- oldest: 1
 
+-- The identity tells this schema from those of other databases.
 CREATE TABLE umbel.format (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
-    oldest integer NOT NULL
+    oldest integer NOT NULL,
+    identity text NOT NULL DEFAULT md5(random()::text || clock_timestamp()::text)
 );
 
 -- The server's time in seconds since 1970. All spans and dates are measured by it.
@@ -251,5 +253,33 @@ BEGIN
         SELECT pg_notify('umbel_' || mailbox, string_agg(ticket::text, ' '))
         FROM numbered GROUP BY mailbox, part)
     SELECT count(*) INTO _sent FROM sent;
+END
+$$;
+
+-- Puts in messages within a transaction of the user's, and notifies everybody when it commits.
+-- False, and nothing is done, if this is not the schema that is meant.
+CREATE FUNCTION umbel.enqueue(_messages text, _channel text, _identity text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+#variable_conflict use_column
+DECLARE
+    _now double precision := umbel.moment();
+    _queue text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM umbel.format WHERE identity = _identity) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO umbel.message (id, queue, priority, due_at, enqueued_at, head, body)
+    SELECT id, queue, priority, CASE WHEN due_at > _now THEN due_at END, _now,
+        decode(head, 'hex'), decode(body, 'hex')
+    FROM json_to_recordset(_messages::json) AS new (
+        id text, queue text, priority smallint, due_at double precision, head text, body text);
+    FOR _queue IN
+        SELECT DISTINCT queue FROM json_to_recordset(_messages::json) AS new (queue text)
+    LOOP
+        PERFORM pg_notify(
+            _channel, CASE WHEN octet_length(_queue) < 7000 THEN 'q' || _queue ELSE '' END);
+    END LOOP;
+    RETURN true;
 END
 $$;
