@@ -9,6 +9,7 @@ found out by a watchdog thread, which logs where it stands.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -25,6 +26,7 @@ from umbel.worker.slots import exited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from umbel.outcome import Outcome
     from umbel.worker.admission import Job
@@ -257,7 +259,7 @@ class Loop:
                 turned.wait()
 
     def _report(self, asked: float) -> None:
-        frame = sys._current_frames().get(cast("int", self._thread.ident))  # noqa: SLF001 - no other way
+        frame = frame_of(self._thread)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "(gone)"
         names = ", ".join(f"{job.message.task}[{job.message.id}]" for job in self.jobs()[:5])
         logger.warning(
@@ -267,3 +269,15 @@ class Loop:
             names,
             stack,
         )
+
+
+def frame_of(thread: threading.Thread) -> FrameType | None:
+    """Where ``thread`` stands now; None if it has ended."""
+    # Collecting garbage in the middle of that call can deadlock (python/cpython#106883).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - no other way
+    finally:
+        if collects:
+            gc.enable()
