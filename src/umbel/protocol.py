@@ -96,6 +96,8 @@ def translate(message: Message, body: Any, *, zone: tzinfo, limits: Limits) -> M
         content_type=encoded.content_type,
         content_encoding=encoded.content_encoding,
         properties={**message.properties, "correlation_id": body["id"]},
+        exchange="",  # other queues bound to the exchange have got theirs
+        routing_key=message.queue,
         due_at=eta,
         expires_at=expires,
     )

@@ -1,7 +1,8 @@
 """The tasks of both sides: one source, in which nothing but the imports knows whose it runs under.
 
 ``INTEROP_LIBRARY`` says which library that is, ``INTEROP_SIDE`` how the side is called.  What tasks
-do besides returning is written to the ledger: a directory with one file for each test, to which every process appends lines.
+do besides returning is written to the ledger: a directory with one file for each test, to which
+every process appends lines.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ COMMANDS = {
     "celery": ("--without-gossip", "--without-mingle", "--without-heartbeat"),
     "umbel": (),
 }
+# A busy machine may take long to answer.
+SETTINGS: dict[str, dict[str, Any]] = {"celery": {}, "umbel": {"publish_timeout": 30}}
 _keys = count(1)
 
 
@@ -145,7 +147,7 @@ class Side:
                 "INTEROP_RESULTS": fleet.results,
                 "INTEROP_QUEUE": self.queue,
                 "INTEROP_LEDGER": str(fleet.ledger),
-                "INTEROP_SETTINGS": json.dumps(settings or {}),
+                "INTEROP_SETTINGS": json.dumps({**SETTINGS[self.library], **(settings or {})}),
                 # Celery refuses pickles to root unless told so.
                 "C_FORCE_ROOT": "1",
             },

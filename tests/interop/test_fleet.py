@@ -9,6 +9,7 @@ import pytest
 
 ONE = ["to_umbel"]
 MANY = 100
+SHORT_LEASE = {"broker_transport_options": {"visibility_timeout": 3}}
 
 
 @pytest.mark.case("both workers on one queue: every task runs once, and both take part")

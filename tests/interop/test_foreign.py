@@ -48,6 +48,12 @@ def dead_letter(lane, fits):
             return letter
 
 
+def packed_in(letter, body):
+    """Whether the raw bytes are this body, or an envelope around it."""
+    raw = letter["raw"] or b""
+    return raw == body or base64.b64encode(body) in raw
+
+
 ONE_WAY = ["to_umbel"]
 
 
@@ -179,8 +185,6 @@ def test_a_broken_message_is_buried(lane, kind):
 
 ODD = {
     "retries": "many",
-    "eta": "tomorrow",
-    "expires": "yesterday",
     "timelimit": "short",
     "group_index": "first",
     "stamped_headers": 7,
@@ -195,6 +199,26 @@ def test_nonsense_in_a_header_stops_nobody(lane, header):
     lane.settled()
     ended = lane.end(task_id)
     assert ended["state"] in {"SUCCESS", "FAILURE"}
+
+
+@pytest.mark.case("{header} that is no moment makes a dead letter", flows=ONE_WAY)
+@pytest.mark.parametrize("header", ["eta", "expires"])
+def test_a_moment_that_is_none_is_not_passed_over(lane, header):
+    body = [[header, lane.key], {}, {}]
+    post(lane, body, **{header: "tomorrow"})
+    raw = json.dumps(body).encode()
+    letter = dead_letter(lane, lambda letter: packed_in(letter, raw))
+    assert letter["reason"] == "malformed"
+    lane.settled()
+
+
+@pytest.mark.case("a message without id is a dead letter", flows=ONE_WAY)
+def test_a_message_without_id_is_buried(lane):
+    body = json.dumps([["no id", lane.key], {}, {}]).encode()
+    headers = {"task": "parcels.echo"}
+    lane.sender.desk.raw(lane.worker.queue, body, {**JSON, "headers": headers})
+    letter = dead_letter(lane, lambda letter: packed_in(letter, body))
+    assert letter["reason"] == "malformed"
 
 
 @pytest.mark.case("a message that is neither protocol is a dead letter", flows=ONE_WAY)

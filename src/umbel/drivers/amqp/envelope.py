@@ -252,8 +252,11 @@ def _message(
     if "headers" in ours:
         headers = json.loads(ours["headers"])
     task_id = ours["id"] if "id" in ours else headers.get("id")
-    if type(task_id) is not str or ("id" not in ours and type(headers.get("task")) is not str):
-        return _foreign(found, queue, properties, headers)
+    if type(task_id) is not str:
+        # One of protocol 1 says nothing in its headers: who can read its body knows what it is.
+        task_id = _named(properties)
+        if not task_id and "task" in headers:
+            return Malformed(found.body, "its headers have no id", "", queue)
     exchange, key = _route(found, queue, ours)
     eta, expires = headers.get("eta"), headers.get("expires")
     return Message(
@@ -288,15 +291,6 @@ def _transport(properties: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in properties.items()
         if name in _TEXTS or name in {"delivery_mode", "expiration"}
     }
-
-
-def _foreign(
-    found: Incoming, queue: str, properties: Mapping[str, Any], headers: Mapping[str, Any]
-) -> Message | Malformed:
-    """What protocol 2 did not make."""
-    task = headers.get("task")
-    said = "its headers name no task" if task is None else "its headers have no id"
-    return Malformed(found.body, said, _named(properties), queue)
 
 
 def _plain(value: Any) -> Any:
