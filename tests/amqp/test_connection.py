@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import time
 import warnings
@@ -234,6 +236,89 @@ def test_the_url_may_say_how_often(connect, url):
     connection = connect(replace(url, heartbeat=7))
     connection.open()
     assert connection._link.tuned.heartbeat == 7
+
+
+# ----------------------------------------------------------------------------------------- signals
+
+
+@pytest.fixture
+def when_it_waits():
+    """Has a function called in this thread by a signal, once the thread waits for the server."""
+    before = signal.getsignal(signal.SIGALRM)
+    main = threading.get_ident()
+    watching = []
+
+    def waits():
+        frame = sys._current_frames()[main]
+        return Path(frame.f_code.co_filename).name == "stream.py" and frame.f_lasti
+
+    def watch():
+        seen, same = None, 0
+        while same < 10:
+            now = wait_until(waits)
+            same = same + 1 if now == seen else 0
+            seen = now
+            time.sleep(0.002)
+        signal.pthread_kill(main, signal.SIGALRM)
+
+    def arm(handler):
+        signal.signal(signal.SIGALRM, lambda *_: handler())
+        watching.append(Background(watch).start())
+
+    yield arm
+    for each in watching:
+        each.result()
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_that_raises_ends_a_wait_and_leaves_the_connection_good(
+    channel, queue, when_it_waits
+):
+    channel.consume(queue)
+    when_it_waits(lambda: pytest.fail("time is over"))
+    with pytest.raises(pytest.fail.Exception, match="time is over"):
+        channel.receive(1, 60)
+    assert channel.declare_queue(queue, passive=True).consumers == 1
+
+
+def test_a_signal_that_raises_during_a_question_loses_the_connection(
+    connect, url, relay, queue, when_it_waits
+):
+    connection = connect(replace(url, host="127.0.0.1", port=relay.port))
+    channel = connection.channel()
+    relay.be_silent()
+    when_it_waits(lambda: pytest.fail("time is over"))
+    with pytest.raises(pytest.fail.Exception, match="time is over"):
+        channel.declare_queue(queue)
+    with pytest.raises(OperationalError, match=r"Queue\.Declare was interrupted"):
+        channel.declare_queue(queue)
+
+
+def test_a_signal_that_raises_while_writing_loses_the_connection(
+    connect, url, relay, queue, when_it_waits
+):
+    connection = connect(replace(url, host="127.0.0.1", port=relay.port), heartbeat=None)
+    channel = connection.channel()
+    relay.be_silent()
+    when_it_waits(lambda: pytest.fail("time is over"))
+    message = Outgoing("", queue, {}, b"x" * 100_000_000)
+    with pytest.raises(pytest.fail.Exception, match="time is over"):
+        channel.publish([message], timeout=60)
+    with pytest.raises(OperationalError, match="writing was interrupted"):
+        channel.publish([message], timeout=60)
+
+
+def test_a_signal_handler_may_interrupt_a_wait(channel, queue, when_it_waits):
+    channel.consume(queue)
+    when_it_waits(channel.interrupt)
+    assert channel.receive(1, 60) == []
+
+
+def test_a_signal_handler_may_not_wait_within_a_wait(channel, queue, when_it_waits):
+    channel.consume(queue)
+    when_it_waits(lambda: channel.declare_queue(queue, passive=True))
+    with pytest.raises(OperationalError, match="within a signal handler"):
+        channel.receive(1, 60)
 
 
 # ------------------------------------------------------------------------------ threads and forks

@@ -227,7 +227,11 @@ def read_table(data: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[
             if kind == _TEXT:  # most are
                 begin = key_end + 5
                 position = begin + size_at(data, key_end + 1)[0]
-                values[key] = _text(data[begin:position])
+                text = data[begin:position]
+                try:
+                    values[key] = text.decode()
+                except UnicodeDecodeError:
+                    values[key] = text
             elif kind == _NOTHING:
                 values[key], position = None, key_end + 1
             else:
@@ -249,13 +253,6 @@ def _name(raw: bytes) -> str:
         _names.clear()
     _names[raw] = name
     return name
-
-
-def _text(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
 
 
 def read_array(data: bytes, start: int, end: int, depth: int = 0) -> tuple[list[Any], int]:
@@ -294,7 +291,10 @@ def _span(data: bytes, start: int, end: int, depth: int) -> tuple[int, int]:
 
 def _read_text(data: bytes, start: int, end: int, _depth: int) -> tuple[str | bytes, int]:
     raw, stop = _read_bytes(data, start, end, _depth)
-    return _text(raw), stop
+    try:
+        return raw.decode(), stop
+    except UnicodeDecodeError:
+        return raw, stop
 
 
 def _read_bytes(data: bytes, start: int, end: int, _depth: int) -> tuple[bytes, int]:

@@ -18,21 +18,20 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from threading import Condition, Lock, Thread
-from typing import TYPE_CHECKING
+from threading import Condition, Lock, Thread, get_ident
+from typing import TYPE_CHECKING, Protocol
 
 from umbel.drivers.amqp import errors
 from umbel.drivers.amqp.codec import HEARTBEAT
 from umbel.drivers.amqp.errors import ConnectionLost, FrameError, Unsent
 from umbel.drivers.amqp.messages import Answer
 from umbel.drivers.amqp.methods import commands, write
-from umbel.exceptions import UmbelError
+from umbel.exceptions import OperationalError, UmbelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from umbel.drivers.amqp.channel import Channel
-    from umbel.drivers.amqp.codec import Decoder
+    from umbel.drivers.amqp.codec import Decoder, Event
     from umbel.drivers.amqp.login import Tuned
     from umbel.drivers.amqp.stream import Stream
 
@@ -42,6 +41,18 @@ _REST = 0.25
 """Seconds between two looks of that thread while others read."""
 _LONGEST = 60.0
 _GOODBYE = 3.0
+
+
+class Listening(Protocol):
+    """The link's side of a channel."""
+
+    def take(self, event: Event) -> None:
+        """Something came for it; called by whichever thread reads, in the order of the server."""
+        ...
+
+    def forget(self) -> None:
+        """This is a forked process, where no other thread is and locks may be held."""
+        ...
 
 
 class Link:
@@ -60,22 +71,23 @@ class Link:
         self.blocked: str | None = None
         self._stream = stream
         self._decoder = decoder
-        self._channels: dict[int, Channel] = {}
-        self._turn = Condition(Lock())
-        self._reading = False
+        self._channels: dict[int, Listening] = {}
+        self._turn = Condition()  # reentrant: a signal handler may call `poke`
+        self._reader: int | None = None
         self._reading_for_nobody = False
+        self._inside = False
         self._wanted = 0
         self._writing = Lock()
         self._unsent = b""
         self._closed_ok = False
         self._heard_at = self._said_at = self._read_at = time.monotonic()
-        self._resting = Condition(Lock())
+        self._resting = Condition()
         self._thread = Thread(target=self._keep, name="umbel-amqp", daemon=True)
         self._thread.start()
 
     # ------------------------------------------------------------------------------- channels
 
-    def enter(self, channel: Channel) -> int:
+    def enter(self, channel: Listening) -> int:
         """A free number for ``channel``, which is told from now on what comes for it."""
         with self._turn:
             self.check()
@@ -144,6 +156,11 @@ class Link:
         except ConnectionLost as error:
             self.lose(error)
             raise
+        except UmbelError:
+            raise
+        except BaseException:  # a signal: nobody knows how much was written
+            self.lose(ConnectionLost("writing was interrupted"))
+            raise
         finally:
             self._writing.release()
 
@@ -186,20 +203,27 @@ class Link:
     def _take_turn(self, ready: Callable[[], object], left: float) -> bool:
         """Become the one who reads; if another is, wait until something changes."""
         with self._turn:
-            if not self._reading:
-                self._reading = True
+            if self._reader == get_ident() and self._inside:
+                raise OperationalError(
+                    f"{self.place} cannot be asked within a signal handler that interrupted a "
+                    "thread which reads from it"
+                )
+            if self._reader in {None, get_ident()}:  # its own: a signal kept it from giving it up
+                self._reader = get_ident()
                 return True
             if not ready() and self.lost is None:
                 self._wanted += 1
-                if self._reading_for_nobody:  # it makes way; anybody else passes the turn on
-                    self._stream.wake()
-                self._turn.wait(left)
-                self._wanted -= 1
+                try:
+                    if self._reading_for_nobody:  # it makes way; others pass the turn on
+                        self._stream.wake()
+                    self._turn.wait(left)
+                finally:
+                    self._wanted -= 1
             return False
 
     def _give_turn(self) -> None:
         with self._turn:
-            self._reading = self._reading_for_nobody = False
+            self._reader, self._reading_for_nobody = None, False
             self._read_at = time.monotonic()
             if self._wanted or self.lost is not None:
                 self._turn.notify_all()
@@ -212,9 +236,15 @@ class Link:
                 self._stream.wake()
 
     def _read(self, seconds: float) -> None:
+        self._inside = True
         try:
-            if not self._stream.wait(min(seconds, _LONGEST)):
-                return
+            if self._stream.wait(min(seconds, _LONGEST)):
+                self._take_in()
+        finally:
+            self._inside = False
+
+    def _take_in(self) -> None:
+        try:
             data = self._stream.read()
             if data:
                 self._heard_at = time.monotonic()
@@ -223,13 +253,16 @@ class Link:
             self.lose(ConnectionLost(f"{self.place} sent what is not AMQP: {error}"))
         except UmbelError as error:
             self.lose(error)
+        except BaseException:  # a signal: nobody knows what of this has arrived
+            self.lose(ConnectionLost("reading was interrupted"))
+            raise
 
     def _dispatch(self, data: bytes) -> None:
         channels = self._channels
         for event in self._decoder.feed(data):
             channel = channels.get(event.channel)
             if channel is not None:
-                channel._take(event)  # noqa: SLF001 - the link's side of a channel
+                channel.take(event)
             elif event.channel == 0 and isinstance(event, Answer):
                 self._about_connection(event)
 
@@ -266,10 +299,10 @@ class Link:
             self._heartbeat()
             with self._turn:
                 idle = time.monotonic() - self._read_at
-                mine = not self._reading and not self._wanted and idle >= _IDLE
+                mine = self._reader is None and not self._wanted and idle >= _IDLE
                 if mine:
-                    self._reading = self._reading_for_nobody = True
-                rest = _REST if self._reading else _IDLE
+                    self._reader, self._reading_for_nobody = get_ident(), True
+                rest = _IDLE if self._reader is None or self._unsent else _REST
             if mine:
                 self._read_for_nobody()
             else:
@@ -322,8 +355,8 @@ class Link:
 
     def _give_back(self) -> None:
         with self._turn:
-            self._turn.wait_for(lambda: not self._reading)
-            self._reading = True  # for ever
+            self._turn.wait_for(lambda: self._reader is None)
+            self._reader = get_ident()  # for ever
         with self._writing:
             self._stream.close()
 
@@ -341,8 +374,8 @@ class Link:
     def forget(self) -> None:
         """Give it up in a forked process, where no other thread is and locks may be held."""
         self.lost = ConnectionLost("the connection belongs to the process this one was forked from")
-        self._turn, self._resting = Condition(Lock()), Condition(Lock())
+        self._turn, self._resting = Condition(), Condition()
         self._writing = Lock()
         for channel in self._channels.values():
-            channel._forget()  # noqa: SLF001 - the link's side of a channel
+            channel.forget()
         self._stream.close()
