@@ -185,6 +185,19 @@ def test_plain_data_that_was_pickled_is_read(make, rows):
     }
 
 
+def test_results_can_be_written_for_an_old_celery(make, rows):
+    """As pickles of plain data, which are read here without accepting pickle."""
+    app = make(result_backend_transport_options={"pickled": True})
+    app.backend.put("id", {"a": [1, "ü"]}, "SUCCESS", children=[(("child", None), None)])
+    app.backend.put("bad", ValueError("no"), "FAILURE")
+    (row,) = rows("SELECT result, children FROM celery_taskmeta WHERE task_id = 'id'")
+    assert pickle.loads(row["result"]) == {"a": [1, "ü"]}
+    assert row["children"] is None
+    assert app.AsyncResult("id").get(timeout=0) == {"a": [1, "ü"]}
+    with pytest.raises(ValueError, match="no"):
+        app.AsyncResult("bad").get(timeout=0)
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("pwned",)
@@ -439,7 +452,7 @@ def test_a_url_that_cannot_work_is_told_how_it_could(url, sentence):
 
 def test_options_of_other_backends_are_refused():
     """The text says where options of a database go."""
-    with pytest.raises(ImproperlyConfigured, match="see database_engine_options"):
+    with pytest.raises(ImproperlyConfigured, match="see also database_engine_options"):
         drivers.connect("db+sqlite:///x.db", {"global_keyprefix": "x"})
 
 

@@ -1,8 +1,9 @@
 """Results in tables of any database that SQLAlchemy knows, shared with Celery.
 
 ``db+postgresql://…``, ``db+mysql://…``, ``db+sqlite:///results.db``: what follows ``db+`` is an
-SQLAlchemy URL.  Tables, columns and what is in them are Celery's, so that either side reads what
-the other wrote.
+SQLAlchemy URL.  Tables, columns and what is in them are those of Celery 5.7, so that either side
+reads what the other wrote.  Versions before it pickle results: those are read where they hold
+plain data, and written with the transport option ``pickled``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from umbel.clock import Clock
 
 _PREFIX = "db+"
+_PICKLED = "pickled"
 
 
 def connect(url: str, given: Mapping[str, Any], conf: Mapping[str, Any]) -> Server:
@@ -40,11 +42,12 @@ def connect(url: str, given: Mapping[str, Any], conf: Mapping[str, Any]) -> Serv
 
 def serve(url: str, given: Mapping[str, Any], conf: Mapping[str, Any], clock: Clock) -> Server:
     """As `connect`; the age of results is measured by ``clock``."""
-    if given:
-        raise ImproperlyConfigured(
-            f"{mask_url(url)}: databases know no transport options (there are "
-            f"{', '.join(sorted(map(str, given)))}); see database_engine_options"
-        )
+    for name in given:
+        if name != _PICKLED:
+            raise ImproperlyConfigured(
+                f"{mask_url(url)}: databases do not know the transport option {name!r} (known: "
+                f"{_PICKLED}); see also database_engine_options"
+            )
     if conf.get("result_compression"):
         warnings.warn(
             "result_compression has no effect on results in a database: its columns are read by "
@@ -61,7 +64,7 @@ def serve(url: str, given: Mapping[str, Any], conf: Mapping[str, Any], clock: Cl
     )
     backend = DatabaseBackend(
         database,
-        Columns(Formats.of(conf)),
+        Columns(Formats.of(conf), pickled=bool(given.get(_PICKLED))),
         Lifetimes.from_settings(conf),
         clock,
         create_at_setup=bool(conf.get("database_create_tables_at_setup", True)),

@@ -7,6 +7,7 @@ them: whoever asked for the result does that, and gets the error if it makes no 
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,15 @@ from umbel.serialization import plain_pickle
 from umbel.stored import JSON, meta_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import RowMapping
 
     from umbel.stored import Formats
 
 _ENCODED = ("args", "kwargs")
 _AS_THEY_ARE = ("name", "worker", "retries", "queue")
+_PROTOCOL = 4
 _STAMPS = ("stamped_headers", "stamps")
 
 
@@ -31,10 +35,13 @@ class Columns:
 
     Args:
         formats: how values are encoded that others wrote.
+        pickled: whether results are written for versions of Celery before 5.7, which know nothing
+            but pickles; later ones read those, too.
     """
 
-    def __init__(self, formats: Formats) -> None:
+    def __init__(self, formats: Formats, *, pickled: bool = False) -> None:
         self._formats = formats
+        self._pickled = pickled
 
     def row(self, result: StoredResult, now: float) -> dict[str, Any]:
         """The values of all columns but the first.
@@ -50,11 +57,14 @@ class Columns:
         row: dict[str, Any] = {
             "task_id": result.id,
             "status": result.status,
-            "result": encoded(meta.get("result")),
+            "result": self._result(meta.get("result"), encoded),
             # Also of a state that is not final: this is what it is deleted by.
             "date_done": datetime.fromtimestamp(now, UTC).replace(tzinfo=None),
             "traceback": meta.get("traceback"),
-            "children": encoded(meta["children"]) if meta.get("children") else None,
+            # Old and new versions agree on no other form of it than none.
+            "children": encoded(meta["children"])
+            if meta.get("children") and not self._pickled
+            else None,
             "stamps": None,
         }
         row.update((name, meta.get(name)) for name in _AS_THEY_ARE)
@@ -63,6 +73,9 @@ class Columns:
             stamps = {name: meta.get(name) for name in meta["stamped_headers"]}
             row["stamps"] = encoded(dict(zip(_STAMPS, (list(stamps), stamps), strict=True)))
         return row
+
+    def _result(self, value: Any, encoded: Callable[[Any], bytes]) -> bytes:
+        return pickle.dumps(value, _PROTOCOL) if self._pickled else encoded(value)
 
     def result(self, row: RowMapping, expires: float | None) -> StoredResult:
         """The state in a row.

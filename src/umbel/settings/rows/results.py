@@ -34,7 +34,8 @@ RESULTS = (
         MAPPING,
         {},
         "Options of the result backend, e.g. `global_keyprefix`, `result_chord_ordered`, "
-        "`retry_policy`, `master_name`. A database has `database_engine_options` instead.",
+        "`retry_policy`, `master_name`. For a database: `pickled`, which writes results for Celery "
+        "before 5.7.",
     ),
     Setting(
         "result_serializer",
@@ -239,8 +240,7 @@ DATABASE = (
         "database_engine_callback",
         ANY,
         None,
-        "A function that is called with the engine once it is made, e.g. to listen to its "
-        "events.",
+        "A function that is called with the engine once it is made, e.g. to listen to its events.",
     ),
     Setting(
         "database_short_lived_sessions",
