@@ -27,6 +27,7 @@ COMMANDS = {
     "purge": ("umbel.cli.purge", "Delete the messages that wait in queues."),
     "dead": ("umbel.cli.dead", "Look after the messages that could not be worked on."),
     "spool": ("umbel.cli.spool", "Look after calls that were kept while the broker was away."),
+    "db": ("umbel.cli.db", "Look after the tables in a database server."),
     "shell": ("umbel.cli.shell", "Start Python with the application and its tasks at hand."),
     "report": ("umbel.cli.report", "Show versions and settings, for a bug report."),
 }

@@ -33,6 +33,19 @@ class PostgresBackend:
         """Create or migrate the schema; see `ResultBackend.setup`."""
         self._store.setup()
 
+    @property
+    def place(self) -> str:
+        """Where the tables are; see `Migrating.place`."""
+        return self._store.place
+
+    def versions(self) -> tuple[int, int]:
+        """The version of the tables and of this code; see `Migrating.versions`."""
+        return self._store.versions()
+
+    def migrate(self) -> int:
+        """Bring the tables to this version; see `Migrating.migrate`."""
+        return self._store.migrate()
+
     def close(self) -> None:
         """Give back what nobody uses now; see `ResultBackend.close`."""
         self._hub.close()
