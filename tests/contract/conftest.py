@@ -18,8 +18,11 @@ def pytest_generate_tests(metafunc):
     if "site" in metafunc.fixturenames:
         marks = metafunc.definition.iter_markers("needs")
         needs = {name for mark in marks for name in mark.args}
-        fitting = [name for name, site in SITES.items() if needs <= site.offers() | EVERYTHING]
-        if metafunc.definition.get_closest_marker("results"):
+        needs |= {"coordinator"} & set(metafunc.fixturenames)
+        results = metafunc.definition.get_closest_marker("results")
+        own = needs | {"backend"} if results else needs
+        fitting = [name for name, site in SITES.items() if own <= site.offers() | EVERYTHING]
+        if results:
             fitting += [name for name, site in RESULT_SITES.items() if needs <= site.offers()]
         metafunc.parametrize("site", fitting, indirect=True)
 

@@ -100,7 +100,7 @@ def test_a_waiting_reserve_is_woken_by_another_process(site, worker):
         assert ids(waiting.result()) == ["from-a-process"]
 
 
-@pytest.mark.needs("shared")
+@pytest.mark.needs("shared", "atomic_results")
 def test_processes_share_the_messages_and_lose_none(site):
     """Two of them drain a queue while a third side publishes; each result is there once."""
     site.broker.publish(first := posts(500))

@@ -7,6 +7,8 @@ from threading import Barrier
 
 import pytest
 
+pytestmark = pytest.mark.needs("coordinator")
+
 
 def race(number, call):
     """What ``number`` threads get that call at the same time, each with its own number."""

@@ -7,8 +7,6 @@ import pytest
 from posts import QUEUE, Worker, buried, ids, post, posts, succeeded
 from umbel.message import DeadLetter, Malformed, Settlement
 
-pytestmark = pytest.mark.needs("browse")
-
 
 @pytest.fixture
 def bury(worker):

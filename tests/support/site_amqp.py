@@ -30,6 +30,8 @@ from umbel.drivers.amqp.urls import parse_many
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from umbel.ports.backend import ResultBackend
+
 CONF = {"task_queue_max_priority": 10, "broker_native_delayed_delivery_queue_type": "classic"}
 
 
@@ -62,6 +64,7 @@ class AMQPSite(Site):
     unit = 2.0
     slack = 0.7
     many = 4
+    roles = frozenset()
 
     def __init__(self, directory: Path) -> None:
         self.url = session_url()
@@ -69,9 +72,10 @@ class AMQPSite(Site):
         super().__init__(directory)
 
     def connect(self) -> Server:
-        server = driven(self.url, self.noted)
         beside = drivers.connect(f"sqlite:///{self.directory / 'beside.db'}")
-        return Server(server.location, server.broker, beside.backend, beside.coordinator)
+        broker = driven(self.url, self.noted)
+        broker.results = beside.backend
+        return Server(self.url, broker, beside.backend, beside.coordinator)
 
     def advance(self, seconds: float) -> None:
         """RabbitMQ's clock cannot be set: time really passes."""
@@ -134,8 +138,20 @@ class NotingConnection(Connection):
         return channel
 
 
-def driven(url: str, noted: Noted, given=None, conf=CONF) -> Server:
-    """The driver on ``url``, noting what it declares."""
+class StoringBroker(AMQPBroker):
+    """Stores results where they are kept before it settles, as a worker does."""
+
+    results: ResultBackend | None = None
+
+    def settle(self, settlements):
+        results = [each.result for each in settlements if each.result is not None]
+        if results and self.results is not None:
+            self.results.store(results)
+        return super().settle(settlements)
+
+
+def driven(url: str, noted: Noted, given=None, conf=CONF) -> StoringBroker:
+    """The broker at ``url``, noting what it declares."""
 
     def make() -> Connection:
         connection = NotingConnection(parse_many(url))
@@ -143,4 +159,4 @@ def driven(url: str, noted: Noted, given=None, conf=CONF) -> Server:
         return connection
 
     options = checked(given or {}, conf)
-    return Server(url, AMQPBroker(make, options, conf, SystemClock()), None, None)
+    return StoringBroker(make, options, conf, SystemClock())

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from contextlib import ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from umbel import drivers
 
@@ -47,6 +47,8 @@ class Site:
 
     Attributes:
         unit: a span of seconds for leases and delays that `advance` can let pass quickly.
+        many: how many units `advance` can let pass within one test.
+        roles: what the server is besides a broker.
         broker: the broker role.
         backend: the result backend role.
         coordinator: the coordinator role.
@@ -54,6 +56,8 @@ class Site:
     """
 
     unit = HOUR
+    many = 300
+    roles: ClassVar[frozenset[str]] = frozenset({"backend", "coordinator"})
     url = ""
     broker: Broker
     backend: ResultBackend
@@ -99,7 +103,7 @@ class Site:
         broker = cls.server().broker
         assert broker is not None
         can = broker.capabilities
-        return {field.name for field in fields(can) if getattr(can, field.name)}
+        return {field.name for field in fields(can) if getattr(can, field.name)} | cls.roles
 
     @staticmethod
     def server() -> Server:

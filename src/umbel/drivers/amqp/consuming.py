@@ -153,20 +153,25 @@ class Consuming:
         return before != [tap.tag for tap in taps]
 
     def _look(self, line: Line, taps: Sequence[Tap], limit: int) -> list[Delivery]:
-        """What is ready now, up to the limit, and no consumers afterwards."""
+        """What is ready now, up to the limit, and no consumers afterwards.
+
+        It begins with consumers and not with counting, because the server may count before it has
+        put back what was given back a moment ago.
+        """
         for tap in taps:
             self._topology.ensure_queue(self.session, tap.queue, None)
         found: list[Delivery] = []
+        ready = [limit] * len(taps)
         for _ in range(_ROUNDS):
             try:
+                for tap, share in zip(taps, _shares(ready, limit - len(found)), strict=True):
+                    if share:
+                        line.start(tap, share)
                 ready = [self._topology.count(line.channel, tap.queue) for tap in taps]
                 line.collect()
                 found += self._hand_out(line, line.take(taps, limit - len(found)))
                 if len(found) >= limit or not any(ready):
                     break
-                for tap, share in zip(taps, _shares(ready, limit - len(found)), strict=True):
-                    if share:
-                        line.start(tap, share)
             except ConsumerCancelled as error:
                 self._restore(line, error)
         try:

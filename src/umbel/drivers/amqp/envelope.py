@@ -147,6 +147,8 @@ def _where(message: Message) -> str:
 def _add_properties(message: Message, properties: dict[str, Any], extra: dict[str, Any]) -> None:
     """Those that AMQP knows as its own; if there is another one, all of them among ours."""
     own: dict[str, Any] = {}
+    if "delivery_mode" not in message.properties:
+        extra["properties"] = _json(message, message.properties)
     for name, value in message.properties.items():
         if _is_own(name, value):
             own[name] = value
