@@ -86,7 +86,7 @@ class Desk:
         result = chain(*map(signature, specs)).apply_async(**with_signatures(options))
         return list(result.as_list())
 
-    def outcome(self, task_id: str, timeout: float = 10.0) -> dict[str, Any]:
+    def outcome(self, task_id: str, timeout: float = 40.0) -> dict[str, Any]:
         """How a task ended, as an AsyncResult of this side tells it."""
         result = app.AsyncResult(task_id)
         found: dict[str, Any] = {"value": None, "error": None}
@@ -173,14 +173,10 @@ class Desk:
             taken += TAKE[LIBRARY](queue)
         return taken
 
-    def declare(self, queue: str, arguments: dict[str, Any]) -> None:
-        """Declare a queue the way this side does."""
+    def declare(self, queue: str) -> None:
+        """Declare a queue as Celery's clients do."""
         with app.connection_for_write() as connection:
-            from kombu import Exchange, Queue
-
-            exchange = Exchange(queue, "direct")
-            made = Queue(queue, exchange, queue, queue_arguments=arguments or None)
-            made(connection.default_channel).declare()
+            app.amqp.queues[queue](connection.default_channel).declare()
 
     def delete(self, queues: list[str]) -> None:
         """Remove queues and the exchanges of their names."""

@@ -27,11 +27,14 @@ else:
 FORMATS = ["json", "yaml", "msgpack", "pickle"]
 LEDGER = Path(os.environ["INTEROP_LEDGER"])
 PATIENCE = 30.0
-SMALL, LARGE = 64, 4096
+MOST_IMPORTANT_IS_10 = {"queue_arguments": {"x-max-priority": 10}}
 
 app = Celery("parcels", broker=os.environ["INTEROP_BROKER"], backend=os.environ["INTEROP_RESULTS"])
+RANKED = os.environ["INTEROP_RANKED"]
 app.conf.update(
     task_default_queue=os.environ["INTEROP_QUEUE"],
+    # The one queue that has to be declared with more than its name.
+    task_queues={RANKED: {"exchange": RANKED, "routing_key": RANKED, **MOST_IMPORTANT_IS_10}},
     accept_content=FORMATS,
     result_extended=True,
     result_expires=600,

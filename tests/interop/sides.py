@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 HERE = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 SIDES = ("celery", "umbel")
 ORACLE = bool(os.environ.get("INTEROP_ORACLE"))
 """Whether Celery plays both sides: then the cases say what is expected of Celery itself."""
@@ -146,6 +146,7 @@ class Side:
                 "INTEROP_BROKER": fleet.url,
                 "INTEROP_RESULTS": fleet.results,
                 "INTEROP_QUEUE": self.queue,
+                "INTEROP_RANKED": fleet.ranked,
                 "INTEROP_LEDGER": str(fleet.ledger),
                 "INTEROP_SETTINGS": json.dumps({**SETTINGS[self.library], **(settings or {})}),
                 # Celery refuses pickles to root unless told so.
@@ -171,6 +172,7 @@ class Fleet:
         self.ledger.mkdir(parents=True)
         self.name = f"interop-{uuid4().hex[:8]}"
         self.both = f"{self.name}-both"
+        self.ranked = f"{self.name}-ranked"
         self.pythons = {"celery": celery_python, "umbel": sys.executable}
         self.queues: list[str] = []
         self.sides: dict[str, Side] = {}
@@ -187,7 +189,12 @@ class Fleet:
     def end(self) -> None:
         """Stop everything, and delete what is on the broker."""
         codes = {name: side.worker.end() for name, side in self.sides.items()}
-        queues = [self.both, *(side.queue for side in self.sides.values()), *self.queues]
+        queues = [
+            self.both,
+            self.ranked,
+            *(side.queue for side in self.sides.values()),
+            *self.queues,
+        ]
         try:
             self.sides["celery"].desk.delete(queues)
         finally:

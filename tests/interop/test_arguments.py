@@ -84,7 +84,7 @@ def test_odd_text_survives(lane):
     assert lane.run("echo", value) == value
 
 
-@pytest.mark.case("a task named in another alphabet, and arguments of no use to it")
+@pytest.mark.case("arguments that do not fit are a TypeError of the task")
 def test_wrong_arguments_fail_where_the_task_runs(lane):
     ended = lane.end(lane.send("add", 1, 2, 3))
     assert (ended["state"], ended["error"]["type"]) == ("FAILURE", "TypeError")

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+STEPS = (3, 9, 0, 6)
+
 
 @pytest.mark.case("countdown")
 def test_a_countdown_is_waited_for(lane):
@@ -63,6 +65,15 @@ def test_a_task_that_expires_while_it_waits_is_not_run(lane):
 @pytest.mark.case("messages without priority keep their order")
 def test_messages_keep_their_order(lane):
     queue = lane.fresh_queue()
-    lane.sender.desk.declare(queue, {}) if lane.sender.name == "celery" else None
+    lane.fleet.sides["celery"].desk.declare(queue)
     sent = [lane.send("echo", number, queue=queue) for number in range(5)]
     assert [each["id"] for each in lane.worker.desk.take(queue, 5)] == sent
+
+
+@pytest.mark.case("priorities: the higher number goes first, but for Celery on Redis the lower one")
+def test_priorities_order_messages(lane):
+    queue = lane.fleet.ranked
+    sent = {lane.send("echo", number, queue=queue, priority=number): number for number in STEPS}
+    taken = [sent[each["id"]] for each in lane.worker.desk.take(queue, len(sent))]
+    lowest_first = (lane.broker, lane.worker.name) == ("redis", "celery")
+    assert taken == sorted(STEPS, reverse=not lowest_first)

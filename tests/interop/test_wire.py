@@ -16,7 +16,7 @@ def both(lane, name, *args, **options):
     found = {}
     for side in lane.fleet.sides.values():
         queue = lane.fresh_queue()
-        side.desk.declare(queue, {}) if side.name == "celery" else None
+        lane.fleet.sides["celery"].desk.declare(queue)
         side.desk.send(f"parcels.{name}", args, {}, {"queue": queue, **options})
         (found[side.name],) = lane.fleet.sides["celery"].desk.take(queue, 1)
     return found["umbel"], found["celery"]
