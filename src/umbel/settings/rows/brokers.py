@@ -92,7 +92,7 @@ BROKER = (
         "broker_channel_error_retry",
         FLAG,
         False,
-        "In Celery, on RabbitMQ: connect again after a channel error too.",
+        "In Celery: connect again to RabbitMQ after a channel error too.",
         inert="a channel error that a new channel or connection can mend is always mended; any "
         "other is reported with what to do",
     ),
