@@ -131,7 +131,7 @@ BROKER = (
         "broker_heartbeat_checkrate",
         NUMBER,
         3.0,
-        "In Celery, on RabbitMQ: how often in that time the other side's heartbeat is looked for.",
+        "In Celery: how often in that time RabbitMQ's heartbeat is looked for.",
         at_least=0,
         inert="the connection notices by itself when the other side is silent for twice as long "
         "as was agreed",

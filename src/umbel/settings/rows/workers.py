@@ -180,7 +180,7 @@ CONSUMING = (
         "worker_detect_quorum_queues",
         FLAG,
         True,
-        "In Celery, on RabbitMQ: notice quorum queues and adapt to them.",
+        "In Celery: notice quorum queues of RabbitMQ and adapt to them.",
         inert="delays and prefetch work the same way with every type of queue",
     ),
     Setting(
