@@ -17,7 +17,7 @@ from umbel.drivers.amqp.errors import FrameError
 from umbel.exceptions import EncodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 DEEPEST = 32
 """How many tables and arrays may lie within one another."""
@@ -241,6 +241,15 @@ def read_table(data: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[
     if position != end:
         raise FrameError("a field of a table is longer than the table")
     return values, end
+
+
+def spans(data: bytes, position: int, end: int) -> Iterator[tuple[str, int, int, int]]:
+    """The fields of a table that was read before: name, type, and where the value lies."""
+    while position < end:
+        key_end = position + 1 + data[position]
+        name, kind = _name(data[position + 1 : key_end]), data[key_end]
+        position = _readers[kind](data, key_end + 1, end, 0)[1]
+        yield name, kind, key_end + 1, position
 
 
 _names: dict[bytes, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from umbel.drivers.amqp import properties as basic
+from umbel.drivers.amqp import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ class Incoming:
         """
         found = self._properties
         if found is None:
-            found = self._properties = basic.read(self.raw_properties)
+            found = self._properties = shapes.read(self.raw_properties)
         return found
 
     @property

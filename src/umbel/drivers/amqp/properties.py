@@ -10,10 +10,9 @@ from umbel.drivers.amqp.errors import FrameError
 from umbel.exceptions import EncodeError, ImproperlyConfigured, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _FLAGS = Struct(">H")
-_MOMENT = 8
 _MOST_KNOWN = 1024
 _MORE_FLAGS = 1
 
@@ -101,8 +100,8 @@ def _check_names(properties: Mapping[str, Any]) -> None:
             )
 
 
-def read(data: bytes) -> dict[str, Any]:
-    """What `write` made ``data`` of; ``timestamp`` is in seconds since the epoch.
+def spans(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """The properties that ``data`` holds: name, and where the value begins and ends.
 
     Raises:
         FrameError: ``data`` is malformed.
@@ -113,21 +112,40 @@ def read(data: bytes) -> dict[str, Any]:
     flags = _FLAGS.unpack_from(data)[0]
     if flags & _MORE_FLAGS:
         raise FrameError("there are more properties than AMQP 0-9-1 has")
-    found: dict[str, Any] = {}
-    position = 2
+    position = _FLAGS.size
     for name, flag, form in _FORMS:
-        if not flags & flag:
-            continue
-        if form is _headers:
-            found[name], position = fields.read_table(data, position, end)
-        elif form is _octet or form is fields.moment:
-            size = 1 if form is _octet else _MOMENT
-            if position + size > end:
-                raise FrameError(f"property {name} is cut off")
-            found[name] = int.from_bytes(data[position : position + size], "big")
+        if flags & flag:
+            start = position
+            size = _SIZES.get(form)
+            if size is None:  # a short text: its length stands in front
+                size = 1 + data[start] if start < end else 1
+            elif not size:
+                size = 4 + int.from_bytes(data[start : start + 4], "big")
             position += size
-        else:
-            found[name], position = fields.read_short(data, position, end)
+            if position > end:
+                raise FrameError(f"property {name} is cut off")
+            yield name, start, position
     if position != end:
         raise FrameError("something stands behind the properties")
+
+
+_SIZES: dict[Callable[[Any], bytes], int] = {_octet: 1, fields.moment: 8, _headers: 0}
+"""Bytes of the properties that have always the same; 0 for a table."""
+_NUMBERS = frozenset({"delivery_mode", "priority", "timestamp"})
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """What `write` made ``data`` of; ``timestamp`` is in seconds since the epoch.
+
+    Raises:
+        FrameError: ``data`` is malformed.
+    """
+    found: dict[str, Any] = {}
+    for name, start, stop in spans(data):
+        if name == "headers":
+            found[name] = fields.read_table(data, start, stop)[0]
+        elif name in _NUMBERS:
+            found[name] = int.from_bytes(data[start:stop], "big")
+        else:
+            found[name] = data[start + 1 : stop].decode("utf-8", "surrogateescape")
     return found
