@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from umbel import signals
-from umbel.exceptions import LeaseLost, OperationalError, StoreError
+from umbel.exceptions import LeaseLost, OperationalError, StoreError, UmbelError
 from umbel.message import Settlement
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Consumer:
             try:
                 self._step_enrolled()
                 pause = FIRST_PAUSE
-            except (OperationalError, StoreError) as error:
+            except UmbelError as error:
                 logger.warning("cannot reserve (%s); trying again in %.1f s", error, pause)
                 self._hungry.wait(pause)
                 self._hungry.clear()

@@ -19,7 +19,7 @@ import time
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from umbel.exceptions import OperationalError, StoreError
+from umbel.exceptions import UmbelError
 from umbel.worker.aftermath import describe_exit, lost_text
 from umbel.worker.board import REQUEUE_WHEN_LOST, noted
 
@@ -116,7 +116,7 @@ class Docket:
         while not self._over.is_set():
             try:
                 mark, words = self._broker.listen(CHANNEL, after=mark, wait=LISTEN)
-            except (OperationalError, StoreError):
+            except UmbelError:
                 mark = None  # the keeper says that the broker is away
                 self._over.wait(PAUSE)
                 continue

@@ -19,7 +19,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from umbel.exceptions import LeaseLost, OperationalError, StoreError
+from umbel.exceptions import UmbelError
 from umbel.worker.tries import Tries
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("umbel.worker")
 
 PROMOTE_EVERY = 1.0
+AWAY = "the broker is away: %s; %s in %.1f s"
+"""What is logged when the broker cannot be used: why, which try comes next, and when."""
 
 
 class Errand(NamedTuple):
@@ -125,7 +127,7 @@ class Keeper:
         failure: Exception | None = None
         try:
             answer = errand.work()
-        except (OperationalError, StoreError, LeaseLost) as error:
+        except UmbelError as error:
             failure = error
         except Exception as error:
             logger.exception("an errand to the broker failed")
@@ -146,7 +148,7 @@ class Keeper:
             if now >= self._promote_at:
                 due = self._broker.promote()
                 self._promote_at = now + min(PROMOTE_EVERY, due or PROMOTE_EVERY)
-        except (OperationalError, StoreError) as error:
+        except UmbelError as error:
             self._failed(error)
         except Exception as error:
             logger.exception("the upkeep of the broker failed")
@@ -164,9 +166,7 @@ class Keeper:
                 self.given_up = error
                 self._wake()
         else:
-            logger.warning(
-                "the broker cannot be reached (%s); %s in %.1f s", error, self._tries.shown, pause
-            )
+            logger.warning(AWAY, error, self._tries.shown, pause)
         self._renew_at = self._promote_at = time.monotonic() + pause
 
     def _renew(self) -> None:

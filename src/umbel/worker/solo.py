@@ -11,17 +11,20 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from umbel import signals, telemetry
-from umbel.exceptions import OperationalError, StoreError
+from umbel.exceptions import OperationalError, StoreError, UmbelError
 from umbel.identity import default_nodename, uuid7
 from umbel.worker import preload
 from umbel.worker.board import Board
 from umbel.worker.engine import Engine
 from umbel.worker.facts import facts_of
+from umbel.worker.keeper import AWAY
 from umbel.worker.options import Duty
+from umbel.worker.tries import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +32,13 @@ if TYPE_CHECKING:
     from typing import Self
 
     from umbel.app import Umbel
+    from umbel.ports.broker import Broker
     from umbel.worker.options import Facts, WorkerOptions
 
 logger = logging.getLogger("umbel.worker")
 
 BETWEEN_PROMOTIONS = 0.5
+EX_UNAVAILABLE = 69
 
 
 class SoloWorker:
@@ -46,6 +51,8 @@ class SoloWorker:
         self.node = default_nodename(options.hostname)
         self._owner = f"{self.node}/solo/{uuid7()}"
         self._over = threading.Event()
+        self._asked_to_stop = threading.Event()
+        self.given_up = False
         self._thread: threading.Thread | None = None
         self._keeper = threading.Thread(target=self._keep, name="umbel-lease", daemon=True)
         facts = self.facts
@@ -79,7 +86,28 @@ class SoloWorker:
 
     def stop(self) -> None:
         """End after the task that runs; safe to call from any thread and from a signal handler."""
+        self._asked_to_stop.set()
         self.engine.end()
+
+    def reach_broker(self) -> bool:
+        """Wait for the broker, as often as the settings say; False if told to stop meanwhile.
+
+        Raises:
+            OperationalError: it stayed away.
+        """
+        tries = Tries(self.facts.start_retry_limit)
+        while not self._asked_to_stop.is_set():
+            try:
+                self.app.broker.setup()
+            except OperationalError as error:
+                pause = tries.fail()
+                if pause is None:
+                    raise
+                logger.warning(AWAY, error, tries.shown, pause)
+                self._asked_to_stop.wait(pause)
+            else:
+                return True
+        return False
 
     def close(self) -> None:
         """Give back what has not started and settle the rest."""
@@ -117,19 +145,34 @@ class SoloWorker:
     def _keep(self) -> None:
         """Renew the lease, and let due messages join their queues."""
         broker, lease = self.app.broker, self.facts.lease
-        renew_in = 0.0
-        pause = min(BETWEEN_PROMOTIONS, lease / 3)
+        tries = Tries(self.facts.retry_limit)
+        renew_at = 0.0
+        pause: float | None = min(BETWEEN_PROMOTIONS, lease / 3)
         while not self._over.wait(pause):
-            renew_in -= pause
             try:
                 broker.promote()
-                if renew_in <= 0:
-                    renew_in = lease / 3
-                    if self._owner not in broker.extend([self._owner], lease):
-                        broker.enroll(self._owner, lease)
-                    broker.reap()
-            except (OperationalError, StoreError) as error:
-                logger.warning("cannot renew the lease (%s); trying again", error)
+                if time.monotonic() >= renew_at:
+                    self._renew(broker, lease)
+                    renew_at = time.monotonic() + lease / 3
+            except UmbelError as error:
+                pause = tries.fail()
+                if pause is None:
+                    logger.critical("the broker stays away (%s); giving up", error)
+                    self.given_up = True
+                    self.stop()
+                    return
+                logger.warning(AWAY, error, tries.shown, pause)
+            else:
+                tries.succeed()
+                pause = min(BETWEEN_PROMOTIONS, lease / 3)
+
+    def _renew(self, broker: Broker, lease: float) -> None:
+        if not broker.capabilities.leases:
+            broker.stats(self.facts.queues[:1])  # a word, to learn whether it is there
+            return
+        if self._owner not in broker.extend([self._owner], lease):
+            broker.enroll(self._owner, lease)
+        broker.reap()
 
 
 def run(
@@ -162,7 +205,8 @@ def run(
         signal.signal(getattr(signal, name), stop)
     on_open(worker.facts, worker.node)
     try:
-        worker.run(on_ready)
+        if worker.reach_broker():
+            worker.run(on_ready)
     finally:
         app.disconnect()
-    return 0
+    return EX_UNAVAILABLE if worker.given_up else 0

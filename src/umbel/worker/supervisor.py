@@ -21,7 +21,7 @@ from umbel.identity import default_nodename, uuid7
 from umbel.worker.aftermath import Aftermath, describe_exit
 from umbel.worker.board import Board, noted
 from umbel.worker.docket import Docket
-from umbel.worker.keeper import Keeper
+from umbel.worker.keeper import AWAY, Keeper
 from umbel.worker.nursery import Member, Nursery
 from umbel.worker.options import Duty
 from umbel.worker.orders import Orders
@@ -175,9 +175,7 @@ class Supervisor:
                 pause = tries.fail()
                 if pause is None:
                     raise
-                logger.warning(
-                    "the broker cannot be reached (%s); %s in %.1f s", error, tries.shown, pause
-                )
+                logger.warning(AWAY, error, tries.shown, pause)
                 connection.wait([self._orders.reader], timeout=pause)
             else:
                 return True
