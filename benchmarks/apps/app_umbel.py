@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 BROKER = os.environ["BENCH_BROKER"]
 RESULTS = os.environ["BENCH_RESULTS"]
 QUEUE = os.environ["BENCH_QUEUE"]
+TABLE = "umbel.result" if RESULTS.startswith("postgres") else "result"
 RELAXED = os.environ.get("BENCH_DURABILITY") == "normal"
 
 app = Umbel("bench", broker=BROKER, backend=RESULTS)
 app.conf.task_default_queue = QUEUE
+app.conf.publish_timeout = 60  # of a whole bulk, on a machine that may be slow
 if RELAXED:
     app.conf.broker_transport_options = {"synchronous": "normal"}
 
@@ -40,7 +42,7 @@ class Queue:
     """Umbel as a producer sees it."""
 
     def __init__(self) -> None:
-        self.results = counter(RESULTS, redis_keys="celery-task-meta-*", table="result")
+        self.results = counter(RESULTS, redis_keys="celery-task-meta-*", table=TABLE)
 
     def sender(self, *, stored: bool) -> Callable[[int], object]:
         return (noop_stored if stored else noop).delay
