@@ -23,7 +23,7 @@ COMMANDS = {
     "dev": ("umbel.cli.dev", "Run tasks, and load the code again whenever it changes."),
     "call": ("umbel.cli.call", "Send a task to the workers."),
     "result": ("umbel.cli.result", "Show what a task returned."),
-    "status": ("umbel.cli.status", "Show how the queues stand."),
+    "status": ("umbel.cli.status", "Show how the queues stand, and the workers."),
     "purge": ("umbel.cli.purge", "Delete the messages that wait in queues."),
     "dead": ("umbel.cli.dead", "Look after the messages that could not be worked on."),
     "spool": ("umbel.cli.spool", "Look after calls that were kept while the broker was away."),

@@ -101,8 +101,8 @@ BROKER = (
         REFERENCE,
         None,
         "The order in which several brokers are tried: `round-robin` (when unset), `shuffle`, or "
-        "a function that makes an iterator of them. (A worker's supervisor, which imports no code "
-        "of the application, goes round-robin where that is a function.)",
+        "a function that makes an iterator of them. A worker's supervisor, which imports no code "
+        "of the application, goes round-robin where that is a function.",
     ),
     Setting(
         "broker_pool_limit",
