@@ -102,7 +102,12 @@ def _encrypted(opened: socket.socket, host: str, tls: Mapping[str, Any]) -> sock
         context.minimum_version = tls["ssl_min_version"]
     if tls.get("ssl_ciphers"):
         context.set_ciphers(tls["ssl_ciphers"])
-    return context.wrap_socket(opened, server_hostname=host)
+    try:
+        return context.wrap_socket(opened, server_hostname=host)
+    except TimeoutError as error:
+        raise StalledError(
+            "no encrypted connection comes about; is it redis:// rather than rediss:// there?"
+        ) from error
 
 
 def _greeting(place: Place, options: Options) -> list[tuple[Any, ...]]:

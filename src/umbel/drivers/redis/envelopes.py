@@ -96,11 +96,26 @@ def encode(message: Message, at: float) -> bytes:
 
 def decode(raw: bytes, queue: str) -> Message | Malformed:
     """The message in an envelope of ours or of Celery's, or the bytes if they are none."""
+    envelope: Any = None
     try:
         envelope = _loads(raw)
         return _message(envelope, queue)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return Malformed(raw, f"no message of Celery's protocol: {_said(error)}", "", queue)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        return Malformed(raw, f"no message of Celery's: {_said(error)}", _named(envelope), queue)
+
+
+def _named(envelope: Any) -> str:
+    """The task that something broken seems to be about."""
+    properties = envelope.get("properties") if isinstance(envelope, dict) else None
+    name = properties.get("correlation_id") if isinstance(properties, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _loads(raw: bytes) -> Any:
@@ -160,10 +175,9 @@ def _text(value: Any, default: str) -> str:
 
 
 def _found(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What our key would say about an envelope of Celery's."""
+    """What our key would say about an envelope of Celery's, but for the id."""
     priority = properties.get("priority")
     return {
-        "id": _text(headers.get("id"), ""),
         "priority": priority if isinstance(priority, int) else None,
         "due_at": _moment(headers.get("eta")),
         "expires_at": _moment(headers.get("expires")),
@@ -171,7 +185,7 @@ def _found(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[st
 
 
 def _moment(text: Any) -> float | None:
-    """A moment as Celery's headers tell it; one that makes no sense may not be passed over."""
+    """A moment as Celery's headers tell it."""
     return to_timestamp(text) if text else None
 
 

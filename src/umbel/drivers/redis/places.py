@@ -95,7 +95,7 @@ def _place(url: str, conf: Mapping[str, Any]) -> Place:
         port = parts.port
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"{shown} is malformed ({error}); characters such as / ? # @ : in a password must be "
+            f"{shown} is malformed; characters such as / ? # @ : in a password must be "
             f"percent-encoded; write {_FORMS}"
         ) from error
     query = dict(parse_qsl(parts.query))

@@ -33,12 +33,14 @@ class Register:
         """The calendar time as this process sees it."""
         return time.time() if self._clock is None else self._clock.now()
 
-    def touch(self, queues: Sequence[str], *, served: bool = False) -> None:
+    def touch(
+        self, queues: Sequence[str], *, served: bool = False, timeout: float | None = None
+    ) -> None:
         """Remember queues; with ``served`` also that one of our workers consumes from them."""
         now = time.monotonic()
         late = [q for q in queues if self._touched.get((q, served), float("-inf")) < now - _TOUCHED]
         if late:
-            self._scripts.run("touch", int(served), *late)
+            self._scripts.run("touch", int(served), *late, timeout=timeout)
             self._touched.update(dict.fromkeys(((queue, served) for queue in late), now))
 
     def forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.redis import envelopes, letters
@@ -32,9 +33,12 @@ class Settling:
         """See `Broker.publish`."""
         if not messages:
             return
+        wires = self._scripts.wires
+        until = wires.deadline(timeout)
         now = self._register.now()
         raws = [envelopes.encode(message, now) for message in messages]
-        self._register.touch(list({message.queue for message in messages}))
+        self._register.touch(list({message.queue for message in messages}), timeout=timeout)
+        timeout = until - time.monotonic()
         if any(message.due_at is not None for message in messages):
             entries = self._entries(messages, raws)
             self._scripts.run("publish", *entries, timeout=timeout)
@@ -43,7 +47,6 @@ class Settling:
         for message, raw in zip(messages, raws, strict=True):
             lines.setdefault(self._line(message), []).append(raw)
         commands = [("LPUSH", line, *values) for line, values in lines.items()]
-        wires = self._scripts.wires
         if len(commands) == 1:
             wires.ask(*commands[0], timeout=timeout)
         else:
