@@ -94,6 +94,13 @@ def exists(name):
         connection.close()
 
 
+def listens_again(app):
+    """Whether the application consumes on its second connection; before, results are lost."""
+    replies = app.backend.store._replies
+    epochs = {epoch for epoch, _ in replies._queues.values()}
+    return epochs == {2} and replies._failing_since is None
+
+
 def test_a_result_comes_to_the_caller(app, worker):
     """Also one that was sent before anybody asked for it."""
     early, late = app.send_task("t"), app.send_task("t")
@@ -235,6 +242,7 @@ def test_a_wait_goes_on_after_a_lost_connection(make, worker):
         with Background(first.get, 60) as waiting:
             waiting.blocks()
             proxy.cut()
+            wait_until(lambda: listens_again(app), deadline=60)
             second = app.send_task("t")
             worker.store([ended(app, second.id, 2)])
             assert second.get(timeout=20) == 2
