@@ -105,11 +105,16 @@ class Claim:
         self.consumer = found.consumer_tag
         self.ours = ours
         self.since = since
-        self.crashes = int(ours.get("crashes", 0))
-        again = ours.get(RETURNED, found.redelivered)
-        self.deliveries = int(ours.get("deliveries", 0)) + 1 + int(again)
+        self.crashes = _count(ours.get("crashes"))
+        again = _count(ours[RETURNED]) if RETURNED in ours else found.redelivered
+        self.deliveries = _count(ours.get("deliveries")) + 1 + again
         self.held = True
         self.begun = self.parked = self.moving = self.ending = self.done = False
+
+
+def _count(value: Any) -> int:
+    """A counter, which anybody may have written."""
+    return value if type(value) is int and value >= 0 else 0
 
 
 class Line:

@@ -98,6 +98,8 @@ def _all_fit(headers: Mapping[str, Any]) -> bool:
         kind = type(value)
         if value is None or kind is bool or (kind is str and value.isascii()):
             continue
+        if (kind is dict or kind is list) and not value:
+            continue
         if not _fits(value):
             return False
     return OURS not in headers
@@ -228,12 +230,12 @@ def message_of(found: Incoming, queue: str) -> tuple[Message | Malformed, dict[s
     if _COUNT in headers:
         ours[RETURNED] = headers.pop(_COUNT)
     for value in headers.values():
-        if type(value) not in _SCALARS:
+        if type(value) not in _SCALARS and value and not _fits(value):
             headers = _plain(headers)
             break
     try:
         message = _message(found, queue, properties, headers, ours)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         return Malformed(found.body, reason, _named(properties), queue), ours
     return message, ours

@@ -79,6 +79,8 @@ class Publishing:
             self._ensure_queue(queue, left)
 
     def _ensure_queue(self, name: str, left: float) -> None:
+        if ("queue", name) in self.session.declared:
+            return
         # A queue that goes with its consumers is theirs to declare.
         if not any(queue.temporary for queue in self._topology.queues(name)):
             self._topology.ensure_queue(self.session, name, left)

@@ -41,6 +41,7 @@ class Topology:
         self._configured: Queues | None = None
         self._declared: dict[str, list[Queue]] = {}
         self._found: set[str] = set()
+        self._missing: dict[str, Queue] = {}
 
     # -- knowing ---------------------------------------------------------------------------
 
@@ -67,8 +68,10 @@ class Topology:
         known = self._declared.get(name)
         if known is not None:
             return known
-        settings = self._settings()
-        return [settings.get(name) or settings.missing(name)]
+        if name not in self._missing:
+            settings = self._settings()
+            self._missing[name] = settings.get(name) or settings.missing(name)
+        return [self._missing[name]]
 
     def is_known(self, name: str) -> bool:
         """Whether it was declared here or is named by the settings."""
