@@ -216,12 +216,8 @@ class Replies:
             self._caught_up.wait(_CATCH_UP)
         now = time.monotonic()
         with self._lock:
-            found = ((task_id, *self._arrived.get(task_id, (None, 0.0))) for task_id in ids)
-            results = {
-                task_id: result
-                for task_id, result, until in found
-                if result is not None and until > now
-            }
+            there = {task_id: self._arrived[task_id] for task_id in ids if task_id in self._arrived}
+        results = {task_id: result for task_id, (result, until) in there.items() if until > now}
         self.mark_read(task_id for task_id, result in results.items() if result.final)
         return results
 

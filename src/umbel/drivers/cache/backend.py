@@ -66,12 +66,8 @@ class CacheBackend:
         self._notice_a_fork()
         with self._lock:
             now = self._clock.now()
-            found = ((task_id, *self._results.get(task_id, (None, 0.0))) for task_id in ids)
-            return {
-                task_id: result
-                for task_id, result, until in found
-                if result is not None and until > now
-            }
+            there = {task_id: self._results[task_id] for task_id in ids if task_id in self._results}
+            return {task_id: result for task_id, (result, until) in there.items() if until > now}
 
     def wait(
         self, ids: Collection[str], timeout: float | None, *, any_of: bool = False
