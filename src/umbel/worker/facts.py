@@ -15,6 +15,8 @@ from umbel.worker import preload
 from umbel.worker.options import Facts, WorkerOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from umbel.app import Umbel
     from umbel.queues import Queue
 
@@ -28,6 +30,7 @@ DEFAULT_LEASE = 30.0
 UNBOUND = 10_000
 _DRIVER_SETTINGS = (*("broker_", "redis_", "task_default_", "task_queue_", "task_create_missing_"),)
 _NOT_PLAIN = object()
+_RABBITMQ_ONLY = ("expires", "message_ttl", "max_length", "max_length_bytes", "no_ack")
 
 
 def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
@@ -72,7 +75,7 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
         start_retry_limit=tries if (retry if on_startup is None else on_startup) else 0,
         stall=conf.worker_stall_timeout or None,
         threads_after_import=preload.threads_after_import,
-        warnings=_warnings(app, pool),
+        warnings=_warnings(app, pool, queues),
     )
 
 
@@ -150,8 +153,23 @@ def _plain(value: Any) -> Any:
     return value if value is None or type(value) in (bool, float, str, bytes) else _NOT_PLAIN
 
 
-def _warnings(app: Umbel, pool: str) -> tuple[str, ...]:
-    """What this pool cannot enforce."""
+def _warnings(app: Umbel, pool: str, queues: tuple[Queue, ...]) -> tuple[str, ...]:
+    """What was asked for and is not to be had here."""
+    return (*_unlimited(app, pool), *_unbounded(app, queues))
+
+
+def _unbounded(app: Umbel, queues: tuple[Queue, ...]) -> Iterator[str]:
+    """Bounds of queues that only RabbitMQ keeps."""
+    if app.broker.capabilities.exchanges:
+        return
+    for queue in queues:
+        asked = [name for name in _RABBITMQ_ONLY if getattr(queue, name) not in (None, False)]
+        if asked:
+            yield f"queue {queue.name!r}: {', '.join(asked)} has an effect on RabbitMQ alone"
+
+
+def _unlimited(app: Umbel, pool: str) -> tuple[str, ...]:
+    """Time limits that this pool cannot enforce."""
     if pool == "prefork":
         return ()
     limited = sorted(
