@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # More in one step would make others wait for it.
 _MOST = 1_000
+# Seconds for which what a lost reply brought is looked for, and between two looks.
+_LOOKED_FOR, _LOOKED_EVERY = 60.0, 1.0
 
 
 class Reserving:
@@ -34,7 +36,8 @@ class Reserving:
         self._calls = count()
         self._name = ""
         self._pid = 0
-        self._lost: dict[str, list[str]] = {}
+        self._lost: dict[str, dict[str, float]] = {}
+        self._look_at = 0.0
         self.waiters = Waiters(scripts.wires)
 
     def reserve(
@@ -98,18 +101,23 @@ class Reserving:
         return f"{self._name}.{next(self._calls):x}"
 
     def is_lost(self, owner: str, call: str) -> None:
-        """Nobody knows what this call gave to ``owner``."""
-        self._lost.setdefault(owner, []).append(call)
+        """Nobody knows what this call gave to ``owner``, or whether it will still do so."""
+        now = time.monotonic()
+        self._lost.setdefault(owner, {})[call] = now + _LOOKED_FOR
+        self._look_at = now
 
     def recover(self, owner: str) -> None:
-        """Give back what replies that were lost have brought ``owner``, who never saw it."""
-        calls = self._lost.get(owner)
-        if calls:
-            known = list(calls)
-            self._scripts.run("recover", owner, *known)
-            del calls[: len(known)]
-            if not calls:
-                self._lost.pop(owner, None)
+        """Give back what replies that were lost have brought ``owner``, who never saw it.
+
+        Asked for some time, because a call may reach the server after whatever came next.
+        """
+        calls, now = self._lost.get(owner), time.monotonic()
+        if not calls or now < self._look_at:
+            return
+        self._scripts.run("recover", owner, *list(calls))
+        self._look_at = now + _LOOKED_EVERY
+        for call in [call for call, until in list(calls.items()) if until < now]:
+            calls.pop(call, None)
 
     def _ready(self, taken: list[Delivery]) -> list[Delivery]:
         """Those that are due; Celery leaves it to its workers to wait with the others."""
