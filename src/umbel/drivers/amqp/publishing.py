@@ -58,6 +58,7 @@ class Publishing:
             UnroutableError: one names an exchange that does not exist.
             OperationalError: the server cannot be reached in time.
         """
+        self.session.wait_unblocked(until)
         now = self._clock.now()
         # All of them before anything is declared: one that cannot be encoded refuses all.
         ready = [outgoing(message) for message in messages]
@@ -136,6 +137,7 @@ class Publishing:
             Unroutable: some came back, the others are stored.
             OperationalError: not confirmed until then.
         """
+        self.session.wait_unblocked(until)
         with self._channel(until) as channel:
             sequence = channel.publish(messages, timeout=_left(until))
             try:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from umbel.drivers.amqp.connection import Connection
 
 
+_SHORTEST = 0.5
+_LOOK = 0.02
+
+
 class Session:
     """A connection that is opened when it is first used, and again after it was lost.
 
@@ -56,13 +60,31 @@ class Session:
         with self._open(timeout) as connection:
             found = self._channels.get(name)
             if found is None or not found.is_open:
-                found = self._channels[name] = connection.channel()
+                found = self._channels[name] = self._made(connection, timeout)
             return found
 
     def own_channel(self, *, timeout: float | None = None) -> Channel:
         """A new channel for the caller alone; raises as `channel`."""
         with self._open(timeout) as connection:
-            return connection.channel()
+            return self._made(connection, timeout)
+
+    def _made(self, connection: Connection, timeout: float | None) -> Channel:
+        """A new channel, whose questions are answered in the time there is, or never."""
+        connection.answer_timeout = max(self._timeout if timeout is None else timeout, _SHORTEST)
+        return connection.channel()
+
+    def wait_unblocked(self, until: float) -> None:
+        """Wait while the server reads nothing from connections that publish.
+
+        Raises:
+            OperationalError: it still does not at ``until``, on the monotonic clock.
+        """
+        connection = self._connection
+        while connection is not None and (alarm := connection.blocked) is not None:
+            left = until - time.monotonic()
+            if left <= 0 or not connection.is_open:
+                raise OperationalError(f"RabbitMQ takes no messages at the moment: {alarm}")
+            time.sleep(min(left, _LOOK))
 
     def ensure(self, timeout: float | None = None) -> None:
         """Connect if there is no connection; raises as `channel`."""
