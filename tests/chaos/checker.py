@@ -91,6 +91,8 @@ def check(
     results: Mapping[str, tuple[str, Any]],
     events: Iterable[Mapping[str, Any]],
     unsure: Collection[str] = (),
+    *,
+    atomic: bool = True,
 ) -> Verdict:
     """Judge a history.
 
@@ -99,8 +101,10 @@ def check(
         results: task id to its state and value, read at the end.
         events: starts, ends, kills, sends and outages; a kill names every process it ended.
         unsure: tasks whose call was refused: they may have run, or not.
+        atomic: whether the server replaces a message by another in one step. Without, a message
+            may be in its queue twice after an outage, if it was there before.
     """
-    history = _History(events)
+    history = _History(events, atomic=atomic)
     starts = history.starts
     verdict = Verdict(
         tasks=len(sent),
@@ -119,7 +123,8 @@ def check(
 class _History:
     """The events by what they are about."""
 
-    def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, events: Iterable[Mapping[str, Any]], *, atomic: bool) -> None:
+        self._atomic = atomic
         self.starts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.ended: dict[str, float] = {}
         self.sent_at: dict[str, float] = {}
@@ -161,12 +166,14 @@ class _History:
         self, task: str, first: Mapping[str, Any], second: Mapping[str, Any]
     ) -> bool:
         ended = self.ended.get(task, second["at"])
-        sent_at = self.sent_at.get(task)
-        for outage in self.outages:
-            running = first["at"] <= outage.ended and ended + SETTLED >= outage.began
-            if running and second["at"] >= outage.began:
+        sent_at = self.sent_at.get(task, float("inf"))
+        for began, back in self.outages:
+            unsettled = ended + SETTLED >= began and second["at"] >= began
+            if unsettled and first["at"] <= back:
                 return True
-            if sent_at and outage.began - SETTLED <= sent_at <= outage.ended + RESENT:
+            if unsettled and not self._atomic and sent_at <= back + RESENT:
+                return True
+            if began - SETTLED <= sent_at <= back + RESENT:
                 return True
         return False
 

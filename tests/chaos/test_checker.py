@@ -97,3 +97,13 @@ def test_the_death_of_the_server_explains_what_it_can_have_caused(events, explai
 def test_a_task_whose_call_was_refused_may_run_or_not():
     """The caller cannot know; it is neither lost nor invented."""
     assert check({}, {}, [start("a", 1), end("a", 2)], unsure={"a", "b"}).valid
+
+
+def test_without_transactions_what_was_queued_at_an_outage_may_be_there_twice():
+    """A message that was being replaced then; one that was sent later has no such excuse."""
+    twice = [start("a", 9), end("a", 9.5), start("a", 10), end("a", 11)]
+    sent = [{"ev": "sent", "task": "a", "at": 1}, outage(5, 6)]
+    assert check({"a": 2}, GOOD, [*sent, *twice], atomic=False).valid
+    assert not check({"a": 2}, GOOD, [*sent, *twice], atomic=True).valid
+    late = [outage(1, 2), {"ev": "sent", "task": "a", "at": 8}]
+    assert not check({"a": 2}, GOOD, [*late, *twice], atomic=False).valid
