@@ -110,3 +110,10 @@ def test_a_worker_without_queues_is_refused(facts):
     """It would wait for ever."""
     with pytest.raises(ImproperlyConfigured, match="-X"):
         facts(words={"exclude_queues": ("celery",)})
+
+
+@pytest.mark.parametrize(("given", "lease"), [({}, 30), (5, 5), (43_200, 30)])
+def test_a_lease_need_not_outlast_the_longest_task(facts, given, lease):
+    """What Celery projects set to hours would be how long the work of a dead worker waits."""
+    options = {"visibility_timeout": given} if given else {}
+    assert facts(broker_transport_options=options).lease == lease

@@ -15,7 +15,7 @@ from umbel.worker import preload
 from umbel.worker.options import Facts, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from umbel.app import Umbel
     from umbel.queues import Queue
@@ -26,7 +26,7 @@ POOLS = {
     "threads": "threads",
     "solo": "solo",
 }
-DEFAULT_LEASE = 30.0
+LONGEST_LEASE = 30.0
 UNBOUND = 10_000
 _DRIVER_SETTINGS = (*("broker_", "redis_", "task_default_", "task_queue_", "task_create_missing_"),)
 _NOT_PLAIN = object()
@@ -69,7 +69,7 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
         max_tasks=options.max_tasks_per_child or conf.worker_max_tasks_per_child,
         max_memory=options.max_memory_per_child or conf.worker_max_memory_per_child,
         prefetch=_prefetch(conf, options.prefetch_multiplier),
-        lease=float(conf.broker_transport_options.get("visibility_timeout", DEFAULT_LEASE)),
+        lease=lease_of(conf.broker_transport_options),
         max_crashes=conf.task_max_crashes,
         retry_limit=tries if retry else 0,
         start_retry_limit=tries if (retry if on_startup is None else on_startup) else 0,
@@ -182,3 +182,12 @@ def _unlimited(app: Umbel, pool: str) -> tuple[str, ...]:
     names = ", ".join(limited)
     what = "soft time limits" if pool == "threads" else "time limits"
     return (f"{what} of def tasks are not enforced in the {pool} pool: {names}",)
+
+
+def lease_of(options: Mapping[str, Any]) -> float:
+    """Seconds a child's lease lasts between renewals.
+
+    Celery's ``visibility_timeout`` must outlast the longest task, so that projects set it to
+    hours; a lease is renewed for as long as a task runs, and must only outlast a renewal.
+    """
+    return min(float(options.get("visibility_timeout", LONGEST_LEASE)), LONGEST_LEASE)

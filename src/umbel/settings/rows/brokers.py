@@ -51,8 +51,9 @@ BROKER = (
         "broker_transport_options",
         MAPPING,
         {},
-        "Options of the broker. On every broker `visibility_timeout` is the lease in seconds (30 "
-        "unless set): how long after the death of a worker its messages are delivered again.",
+        "Options of the broker. On every broker `visibility_timeout` shortens the lease (30 "
+        "seconds): how long after the death of a worker its messages are delivered again. More "
+        "than that has no effect, since leases are renewed while tasks run.",
     ),
     Setting(
         "broker_use_ssl",
