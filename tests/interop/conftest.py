@@ -15,6 +15,8 @@ import pytest
 from sides import Fleet, Lane
 
 import servers
+import sites  # noqa: F401 - before site_amqp, which it imports
+from site_amqp import session_url
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKERS = ("redis", "amqp")
@@ -56,6 +58,11 @@ def celery_python():
     return made.stdout.strip()
 
 
+def amqp_url():
+    """A virtual host that no other test of this session empties, where one can be made."""
+    return session_url.__wrapped__()
+
+
 @pytest.fixture(scope="session")
 def fleets(request, celery_python, tmp_path_factory):
     """Both sides on every broker that a test of this session asks for."""
@@ -71,12 +78,14 @@ def fleets(request, celery_python, tmp_path_factory):
     try:
         redis.start()
         for broker in sorted(asked):
-            url = redis.url if broker == "redis" else servers.url(broker)
+            url = redis.url if broker == "redis" else amqp_url()
             fleets[broker] = Fleet(url, redis.url, directory / broker, celery_python)
             fleets[broker].start()
         for fleet in fleets.values():
             fleet.wait_ready()
         yield fleets
+        for fleet in fleets.values():
+            fleet.stop()
         for fleet in fleets.values():
             fleet.end()
     finally:

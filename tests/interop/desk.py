@@ -201,6 +201,15 @@ class Desk:
             if letter.queue == queue
         ]
 
+    def purge_dead(self, prefix: str) -> None:
+        """Delete the dead letters that came from queues with such names."""
+        if LIBRARY == "umbel":
+            broker = app.connections.broker
+            found = broker.dead(limit=10_000)
+            broker.purge_dead(
+                [each.number for each in found if each.letter.queue.startswith(prefix)]
+            )
+
     def close(self) -> None:
         """Give back connections, so that nothing is lost when this process ends."""
         app.close()

@@ -7,6 +7,7 @@ every process appends lines.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -27,14 +28,11 @@ else:
 FORMATS = ["json", "yaml", "msgpack", "pickle"]
 LEDGER = Path(os.environ["INTEROP_LEDGER"])
 PATIENCE = 30.0
-MOST_IMPORTANT_IS_10 = {"queue_arguments": {"x-max-priority": 10}}
 
 app = Celery("parcels", broker=os.environ["INTEROP_BROKER"], backend=os.environ["INTEROP_RESULTS"])
-RANKED = os.environ["INTEROP_RANKED"]
 app.conf.update(
     task_default_queue=os.environ["INTEROP_QUEUE"],
-    # The one queue that has to be declared with more than its name.
-    task_queues={RANKED: {"exchange": RANKED, "routing_key": RANKED, **MOST_IMPORTANT_IS_10}},
+    task_queues=json.loads(os.environ["INTEROP_QUEUES"]),
     accept_content=FORMATS,
     result_extended=True,
     result_expires=600,
@@ -210,6 +208,14 @@ def again(self: Task, times: int, key: str | None = None) -> list[Any]:
     return [request.retries, SIDE, request.root_id, request.parent_id, request.headers]
 
 
+@app.task(bind=True)
+def later(self: Task) -> int:
+    """Retry once, after a while."""
+    if self.request.retries == 0:
+        raise self.retry(countdown=1, exc=OutOfPaperError("A4", 3))
+    return self.request.retries
+
+
 @app.task(autoretry_for=(OSError,), retry_kwargs={"max_retries": 2, "countdown": 0})
 def stubborn(key: str) -> None:
     enter(key)
@@ -306,3 +312,12 @@ def replaced_id(self: Task) -> list[Any]:
 @app.task
 def large(size: int) -> str:
     return "x" * size
+
+
+if LIBRARY == "umbel":
+
+    @app.task
+    async def wait_async(value: Any) -> Any:
+        """As `echo`, on the event loop."""
+        await asyncio.sleep(0)
+        return value

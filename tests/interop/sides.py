@@ -72,8 +72,12 @@ class Process:
         """Ask it to stop; its exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended; nothing that it has started is left then."""
         try:
-            return self.popen.wait(20)
+            return self.popen.wait(PATIENCE)
         finally:
             self.kill()
 
@@ -129,7 +133,7 @@ class Side:
         self.fleet = fleet
         self.queue = f"{fleet.name}-{name}"
         self.desk = Desk(self.start("desk.py", kind="desk"))
-        self.worker = self.start_worker(self.queue, fleet.both)
+        self.worker = self.start_worker(self.queue, fleet.both, fleet.topic(name))
 
     def start(self, *arguments: str, kind: str, settings: Any = None) -> Process:
         fleet = self.fleet
@@ -146,7 +150,7 @@ class Side:
                 "INTEROP_BROKER": fleet.url,
                 "INTEROP_RESULTS": fleet.results,
                 "INTEROP_QUEUE": self.queue,
-                "INTEROP_RANKED": fleet.ranked,
+                "INTEROP_QUEUES": json.dumps(fleet.declared),
                 "INTEROP_LEDGER": str(fleet.ledger),
                 "INTEROP_SETTINGS": json.dumps({**SETTINGS[self.library], **(settings or {})}),
                 # Celery refuses pickles to root unless told so.
@@ -173,9 +177,29 @@ class Fleet:
         self.name = f"interop-{uuid4().hex[:8]}"
         self.both = f"{self.name}-both"
         self.ranked = f"{self.name}-ranked"
+        # Those that are more than a name; any other is made when it is first used.
+        self.declared = {
+            self.ranked: {
+                "exchange": self.ranked,
+                "routing_key": self.ranked,
+                "queue_arguments": {"x-max-priority": 10},
+            },
+            **{
+                self.topic(side): {
+                    "exchange": f"{self.name}-topic",
+                    "exchange_type": "topic",
+                    "routing_key": f"{side}.#",
+                }
+                for side in SIDES
+            },
+        }
         self.pythons = {"celery": celery_python, "umbel": sys.executable}
         self.queues: list[str] = []
         self.sides: dict[str, Side] = {}
+
+    def topic(self, side: str) -> str:
+        """The queue of a side's worker that gets messages by their topic."""
+        return f"{self.name}-{side}-topic"
 
     def start(self) -> None:
         for name in SIDES:
@@ -186,16 +210,23 @@ class Fleet:
             side.worker.wait_for(" ready.")
         return self
 
+    def stop(self) -> None:
+        """Have the workers begin to stop, which takes Celery's some seconds."""
+        for side in self.sides.values():
+            side.worker.popen.terminate()
+
     def end(self) -> None:
         """Stop everything, and delete what is on the broker."""
-        codes = {name: side.worker.end() for name, side in self.sides.items()}
+        codes = {name: side.worker.wait() for name, side in self.sides.items()}
         queues = [
             self.both,
-            self.ranked,
+            *self.declared,
+            f"{self.name}-topic",
             *(side.queue for side in self.sides.values()),
             *self.queues,
         ]
         try:
+            self.sides["umbel"].desk.purge_dead(self.name)
             self.sides["celery"].desk.delete(queues)
         finally:
             for side in self.sides.values():

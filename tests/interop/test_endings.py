@@ -189,12 +189,12 @@ def test_a_retry_is_the_same_task(lane):
     assert ended["retries"] == 2
 
 
-@pytest.mark.case("a retry under way is a RETRY with the exception")
+@pytest.mark.case("a retry under way is a RETRY with its exception")
 def test_a_retry_is_seen(lane):
-    task_id = lane.send("again", 1, kwargs={"key": lane.key})
-    ended = lane.end(task_id)
-    assert ended["value"][0] == 1
-    assert [line["retries"] for line in lane.page()] == [0, 1]
+    task_id = lane.send("later")
+    info = lane.sender.desk.wait_state(task_id, "RETRY")
+    assert (info["type"], info["args"]) == ("OutOfPaperError", ["A4", 3])
+    assert lane.end(task_id)["value"] == 1
 
 
 @pytest.mark.case("autoretry_for, and then the exception itself")
@@ -208,3 +208,8 @@ def test_an_automatic_retry_ends_with_the_exception(lane):
 def test_too_many_retries_are_told(lane):
     ended = lane.end(lane.send("hopeless"))
     assert (ended["state"], ended["error"]["type"]) == ("FAILURE", "MaxRetriesExceededError")
+
+
+@pytest.mark.case("a task that is a coroutine", flows=["to_umbel"])
+def test_a_coroutine_is_a_task(lane):
+    assert lane.run("wait_async", 7) == 7

@@ -59,9 +59,9 @@ def test_celery_runs_what_a_killed_umbel_worker_held(lane):
     heir = lane.fleet.sides["celery"].start_worker(queue, name="heir")
     try:
         assert [lane.end(task_id)["value"] for task_id in waiting] == list(range(5))
-        assert lane.end(held)["value"] in {"celery", "umbel"}
+        assert lane.end(held)["value"] == "celery"
     finally:
-        assert heir.end() == 0
+        heir.kill()
 
 
 @pytest.mark.case("what a stopped Umbel worker had not started is run by Celery", flows=ONE)
@@ -74,17 +74,17 @@ def test_celery_runs_what_a_stopped_umbel_worker_gave_back(lane):
         lane.wait_lines(1)
         waiting = [lane.send("echo", number, queue=queue) for number in range(5)]
         leaving.popen.send_signal(signal.SIGTERM)
+        taken = lane.sender.desk.take(queue, 5)  # all the while the other one runs
         lane.go()
         assert leaving.popen.wait(30) == 0
     finally:
         leaving.kill()
     assert lane.end(held)["value"] == "umbel"
-    taken = lane.sender.desk.take(queue, 5)
     assert sorted(message["id"] for message in taken) == sorted(waiting)
 
 
 @pytest.mark.case(
-    "what a killed Celery worker held is not lost to Umbel", flows=ONE, brokers=["amqp"]
+    "what a killed Celery worker had not acknowledged is run by Umbel", flows=ONE, brokers=["amqp"]
 )
 def test_umbel_runs_what_a_killed_celery_worker_held(lane):
     queue, celery = lane.fresh_queue(), lane.fleet.sides["celery"]

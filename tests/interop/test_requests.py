@@ -135,3 +135,12 @@ def test_stamps_arrive(lane):
 @pytest.mark.case("a priority given by the sender")
 def test_priority_arrives(lane):
     assert lane.run("facts", priority=3)["delivery_info"]["priority"] == 3
+
+
+@pytest.mark.case("a topic exchange, and the key it was sent with")
+def test_messages_are_routed_by_topic(lane):
+    queue, key = lane.fleet.topic(lane.worker.name), f"{lane.worker.name}.letters.air"
+    found = lane.run("facts", queue=queue, routing_key=key)
+    assert found["side"] == lane.worker.name
+    info = found["delivery_info"]
+    assert (info["exchange"], info["routing_key"]) == (f"{lane.fleet.name}-topic", key)
