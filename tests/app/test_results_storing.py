@@ -525,3 +525,31 @@ def test_a_class_may_keep_results(make):
     assert app.backend_shown.endswith("Own")
     app.close()
     assert kept["closed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "module"),
+    [
+        (exceptions.TaskRevokedError("expired"), "celery.exceptions"),
+        (exceptions.OperationalError("gone"), "kombu.exceptions"),
+        (exceptions.TimeLimitExceeded(30), "billiard.exceptions"),
+    ],
+)
+def test_exceptions_that_celery_has_are_stored_under_its_names(error, module):
+    """Its readers build their own of them, and so do we of what it stored."""
+    data = exception_to_data(error)
+    assert (data["exc_type"], data["exc_module"]) == (type(error).__name__, module)
+    again = exception_from_data(data)
+    assert (type(again), again.args) == (type(error), error.args)
+
+
+def test_other_names_in_the_modules_of_celery_are_not_ours():
+    """Only exceptions that both have stand for each other."""
+    data = {"exc_type": "UmbelError", "exc_message": ["x"], "exc_module": "celery.exceptions"}
+    assert type(exception_from_data(data)) is exceptions.RemoteError
+
+
+def test_text_that_utf_8_does_not_know_is_escaped():
+    """Odd file names must not hide why a task failed."""
+    data = exception_to_data(FileNotFoundError("odd\udce4name"))
+    assert data["exc_message"] == ["odd\\udce4name"]
