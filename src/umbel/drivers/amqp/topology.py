@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from umbel.exchanges import Binding, Exchange
 
 CHANNEL = "declare"
+_UNUSED = 600_000
+"""Milliseconds without use after which a queue goes that is there for its consumers alone."""
+
 _DEFAULTS = {
     "task_default_queue": "queue",
     "task_default_exchange": "exchange",
@@ -76,6 +79,10 @@ class Topology:
     def is_known(self, name: str) -> bool:
         """Whether it was declared here or is named by the settings."""
         return name in self._declared or name in self._settings()
+
+    def is_temporary(self, name: str) -> bool:
+        """Whether the queue goes with those who consume from it."""
+        return any(queue.temporary for queue in self._declared.get(name, ()))
 
     def _settings(self) -> Queues:
         if self._configured is None:
@@ -152,9 +159,9 @@ class Topology:
             name,
             durable=queue.durable,
             exclusive=queue.exclusive,
-            auto_delete=queue.auto_delete,
+            auto_delete=False,
             passive=queue.no_declare or name in self._found,
-            arguments=queue.arguments or None,
+            arguments=_arguments(queue),
         ).messages
 
     def _all(self) -> list[Queue]:
@@ -171,8 +178,8 @@ class Topology:
             queue.name,
             durable=queue.durable,
             exclusive=queue.exclusive,
-            auto_delete=queue.auto_delete,
-            arguments=queue.arguments or None,
+            auto_delete=False,
+            arguments=_arguments(queue),
         )
         for each in bindings:
             _bind(channel, queue, each)
@@ -190,6 +197,18 @@ class Topology:
             arguments=exchange.arguments,
         )
         session.declared.add(key)
+
+
+def _arguments(queue: Queue) -> dict[str, Any] | None:
+    """What a queue is declared with.
+
+    One that goes with its last consumer would go, with what is in it, whenever we take no more for
+    a moment; so it goes when it has not been used for some time instead.
+    """
+    arguments = queue.arguments
+    if queue.auto_delete:
+        arguments.setdefault("x-expires", _UNUSED)
+    return arguments or None
 
 
 def _bind(channel: Channel, queue: Queue, binding: Binding) -> None:
