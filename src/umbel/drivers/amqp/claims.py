@@ -23,7 +23,7 @@ from umbel.exceptions import OperationalError
 from umbel.identity import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from umbel.drivers.amqp.channel import Channel
     from umbel.drivers.amqp.messages import Incoming
@@ -43,13 +43,15 @@ class Tap:
         tag: the consumer that is running now, or None.
         room: how many unacknowledged deliveries it may hold.
         out: how many of its deliveries are not acknowledged.
+        stays: whether there is always a consumer, because the queue goes with its last one.
         waiting: deliveries that were not handed out yet.
     """
 
-    __slots__ = ("out", "queue", "room", "tag", "waiting")
+    __slots__ = ("out", "queue", "room", "stays", "tag", "waiting")
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, *, stays: bool = False) -> None:
         self.queue = queue
+        self.stays = stays
         self.tag: str | None = None
         self.room = 0
         self.out = 0
@@ -120,9 +122,16 @@ def _count(value: Any) -> int:
 class Line:
     """The channel of one owner, its consumers, and what it holds."""
 
-    def __init__(self, owner: str, channel: Channel) -> None:
+    def __init__(
+        self,
+        owner: str,
+        channel: Channel,
+        before_consuming: Callable[[str], object] = lambda _queue: None,
+    ) -> None:
         self.owner = owner
         self.channel = channel
+        # A queue that was deleted meanwhile would cost the channel, and every claim with it.
+        self.before_consuming = before_consuming
         self.claims: dict[int, Claim] = {}
         self.reserving = Lock()
         self.counting = Lock()
@@ -141,13 +150,15 @@ class Line:
     @property
     def is_active(self) -> bool:
         """Whether the server may send something, or has, that nobody asked for yet."""
-        return any(tap.tag is not None or tap.waiting for tap in self._taps.values())
+        return any(
+            (tap.tag is not None or tap.waiting) and not tap.stays for tap in self._taps.values()
+        )
 
-    def tap(self, queue: str) -> Tap:
+    def tap(self, queue: str, *, stays: bool = False) -> Tap:
         """The consumer side of a queue."""
         found = self._taps.get(queue)
         if found is None:
-            found = self._taps[queue] = Tap(queue)
+            found = self._taps[queue] = Tap(queue, stays=stays)
         return found
 
     # -- consumers -------------------------------------------------------------------------
@@ -168,27 +179,35 @@ class Line:
 
     def start(self, tap: Tap, room: int) -> None:
         """Have a new consumer that may hold ``room`` deliveries, whatever others hold."""
-        self.stop(tap)
+        before = tap.tag
+        if not tap.stays:
+            self.stop(tap)
         self.channel.qos(room)
         tag = f"umbel.{self._channel_name}.{next(self._numbers)}"
         with self.counting:
             tap.out, tap.room, tap.tag = 0, room, tag
         self._tags[tag] = tap
+        self.before_consuming(tap.queue)
         self.channel.consume(tap.queue, tag=tag)
+        if tap.stays and before is not None:
+            self._end_consumer(before)
 
     def stop(self, tap: Tap) -> None:
         """End the consumer of a queue; raises `OperationalError`."""
         tag = tap.tag
         if tag is not None:
             tap.tag = None
-            self.channel.cancel(tag)
-            # Whatever it was sent came before the answer.
-            self.collect()
-            self._tags.pop(tag, None)
+            self._end_consumer(tag)
+
+    def _end_consumer(self, tag: str) -> None:
+        self.channel.cancel(tag)
+        # Whatever it was sent came before the answer.
+        self.collect()
+        self._tags.pop(tag, None)
 
     def stop_all(self, but: Sequence[str] = ()) -> None:
         """End all consumers, and give back what was not handed out."""
-        taps = [tap for tap in self._taps.values() if tap.queue not in but]
+        taps = [tap for tap in self._taps.values() if tap.queue not in but and not tap.stays]
         for tap in taps:
             self.stop(tap)
         spare = [found for tap in taps for found in tap.waiting]

@@ -79,7 +79,10 @@ class Consuming:
         with self._opening:
             line = self.lines.get(owner)
             if line is None or not line.is_open:
-                line = self.lines[owner] = Line(owner, self.session.own_channel())
+                channel = self.session.own_channel()
+                line = self.lines[owner] = Line(
+                    owner, channel, lambda queue: self._topology.count(channel, queue)
+                )
                 self._topology.restore(self.session, None)
             return line
 
@@ -114,7 +117,8 @@ class Consuming:
     ) -> list[Delivery]:
         self._turn += 1
         turn = self._turn % max(len(queues), 1)
-        taps = [line.tap(queue) for queue in (*queues[turn:], *queues[:turn])]
+        order = (*queues[turn:], *queues[:turn])
+        taps = [line.tap(queue, stays=self._topology.is_temporary(queue)) for queue in order]
         busy = time.monotonic() - line.used_at < _BUSY
         if line.queues != tuple(queues):
             line.queues = tuple(queues)
