@@ -157,7 +157,7 @@ class Decoder:
         if channel in self._open:
             raise FrameError("a message begins within another")
         header = stop + 1
-        end = 0
+        body = end = length = 0
         if len(data) - header > _content.size:
             kind, same, size, _, _, length = _content.unpack_from(data, header)
             body = header + _AROUND + size

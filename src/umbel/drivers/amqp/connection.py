@@ -148,10 +148,10 @@ class Connection:
         decoder = Decoder()
         try:
             tuned = log_in(stream, decoder, url, wishes, deadline)
+            return Link(stream, decoder, tuned, str(url))
         except BaseException:
             stream.close()
             raise
-        return Link(stream, decoder, tuned, str(url))
 
     def close(self) -> None:
         """Close politely, within seconds; channels end, and it may be opened again."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +72,7 @@ def log_in(
         ConnectionLost: it does not answer in time, or closes the connection.
     """
     talk = _Talk(stream, decoder, str(url), deadline)
-    stream.write(GREETING, deadline)
+    talk.send(GREETING)
     start = talk.answer(commands.Connection.Start)
     offered = _words(start["mechanisms"])
     if wishes.method not in offered:
@@ -119,11 +121,11 @@ def _beat(theirs: int, ours: int) -> int:
 
 
 def _about_us(name: str) -> dict[str, Any]:
-    from umbel import __version__
-
+    # Drivers import nothing from above; the package itself is loaded whenever one of them is.
+    version = getattr(sys.modules["umbel"], "__version__", "")
     properties = {
         "product": "Umbel",
-        "version": __version__,
+        "version": version,
         "platform": "Python",
         "capabilities": _CAPABILITIES,
     }
@@ -150,24 +152,31 @@ class _Talk:
         self._bytes = b""
 
     def say(self, method: type[Method], **values: Any) -> None:
-        frame = write(0, method, **values)
-        if self._stream.write(frame, self._deadline) < len(frame):
+        self.send(write(0, method, **values))
+
+    def send(self, data: bytes) -> None:
+        # If the other side is gone, what it said before tells more, and is read next.
+        sent = len(data)
+        with suppress(ConnectionLost):
+            sent = self._stream.write(data, self._deadline)
+        if sent < len(data):
             raise self._late()
 
     def answer(self, expected: type[Method]) -> Any:
         while not self._heard:
             self._hear()
         event = self._heard.pop(0)
-        method: Any = event.method if isinstance(event, Answer) else None
-        name = method.name if method is not None else "a message"
-        if name == expected.name:
+        if not isinstance(event, Answer):
+            raise ImproperlyConfigured(f"{self._place} is no RabbitMQ: it sent a message unasked")
+        method = event.method
+        if method.name == expected.name:
             return method
-        if name == "Connection.Close":
+        if method.name == "Connection.Close":
             raise errors.of_connection(method.reply_code, method.reply_text, self._place)
-        if name == "Connection.Secure":
+        if method.name == "Connection.Secure":
             raise ImproperlyConfigured(f"{self._place} asks for a login in several steps")
         raise ImproperlyConfigured(
-            f"{self._place} is no RabbitMQ: {expected.name} was expected, {name} came"
+            f"{self._place} is no RabbitMQ: {expected.name} was expected, {method.name} came"
         )
 
     def _hear(self) -> None:

@@ -95,11 +95,15 @@ def encrypt(
         ConnectionLost: the network failed, or it took too long.
     """
     plain.setblocking(False)
-    secret = with_context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    secret = None
     try:
+        secret = with_context.wrap_socket(
+            plain, server_hostname=host, do_handshake_on_connect=False
+        )
         _shake_hands(secret, deadline)
     except BaseException as error:
-        secret.close()
+        if secret is not None:
+            secret.close()
         if isinstance(error, OSError):
             raise _failure(error, place) from error
         raise
