@@ -1,4 +1,4 @@
-"""The names of keys that are used from here; those of scripts are in ``lua/prelude.lua``."""
+"""The names of keys that are used from here; those of scripts are in ``lua/shared/base.lua``."""
 
 from __future__ import annotations
 

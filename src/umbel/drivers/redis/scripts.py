@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 _BRING = frozenset({"publish", "replay", "broadcast"})
 # From Redis 7 on a script can say that it may run though memory is short.
 _EVEN_WITHOUT_MEMORY = "#!lua flags=allow-oom\n"
+_WITH = "-- with "
 
 
-@cache
 def _text(name: str) -> str:
+    """A script behind the parts it is written with; each costs a little at every call."""
     folder = files(__package__) / "lua"
-    return (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    script = (folder / f"{name}.lua").read_text("utf-8")
+    first, _, _ = script.partition("\n")
+    parts = first.removeprefix(_WITH).split() if first.startswith(_WITH) else []
+    shared = [(folder / "shared" / f"{part}.lua").read_text("utf-8") for part in ("base", *parts)]
+    return "".join([*shared, script])
 
 
 @cache
-def _digest(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+def _script(name: str, flags: str) -> tuple[str, str]:
+    """A script, and what the server calls it."""
+    text = _text(name) if name in _BRING else flags + _text(name)
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class Scripts:
@@ -53,10 +60,10 @@ class Scripts:
 
     def run(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
         """What a script returns; raises as `Wires.ask`."""
-        text = self._flagged(name)
+        text, digest = _script(name, self._flags)
         given = (0, self.now(), *self._common, *arguments)
         try:
-            return self.wires.ask("EVALSHA", _digest(text), *given, timeout=timeout)
+            return self.wires.ask("EVALSHA", digest, *given, timeout=timeout)
         except UmbelError as error:
             if not _is(error, "NOSCRIPT"):
                 raise
@@ -67,9 +74,6 @@ class Scripts:
                 raise
         self._flags = ""
         return self.run(name, *arguments, timeout=timeout)
-
-    def _flagged(self, name: str) -> str:
-        return _text(name) if name in _BRING else self._flags + _text(name)
 
 
 def _is(error: UmbelError, code: str) -> bool:

@@ -1,3 +1,4 @@
+-- with claims
 -- Count a start that has not ended yet.  ARGV[5] queue, ARGV[6] field.
 local claims = claims_of(ARGV[5])
 local text = call('HGET', claims, ARGV[6])

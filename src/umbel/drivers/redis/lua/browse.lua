@@ -1,3 +1,4 @@
+-- with claims
 -- List messages of a queue: held ones, ready ones, delayed ones.
 -- ARGV[5] queue, ARGV[6] offset, ARGV[7] limit.
 -- Returns four things for each: state, owner, deliveries, message.

@@ -1,3 +1,4 @@
+-- with results
 -- Stored states.  From ARGV[5], for each the key and the key beside it.
 -- Returns three things for each: the value, what stands beside it, whether it expires.
 local reply = {}

@@ -1,3 +1,4 @@
+-- with results
 -- Delete stored states.  From ARGV[5], for each the key and the key beside it; returns how many
 -- states there were.
 local count = 0

@@ -1,3 +1,4 @@
+-- with results
 -- Delete those of some results that have expired.  ARGV[5] how many at most, then for each the
 -- key and the key beside it; returns how many.
 local limit, count = tonumber(ARGV[5]), 0

@@ -1,3 +1,4 @@
+-- with claims
 -- Who is enrolled.  Returns three things for each: name, seconds left, how many it holds.
 local reply = {}
 local found = call('ZRANGE', OWNERS, 0, -1, 'WITHSCORES')

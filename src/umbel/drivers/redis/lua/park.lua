@@ -1,3 +1,4 @@
+-- with claims arrivals
 -- Have a claimed message wait for its moment.  ARGV[5] queue, ARGV[6] field, ARGV[7] moment.
 -- Returns 1 if it waits now, 0 if it is due already or the claim was lost.
 local claims = claims_of(ARGV[5])

@@ -1,3 +1,4 @@
+-- with arrivals
 -- Let due messages join the end of their queues, first due first.  ARGV[5] limit.
 -- Returns the seconds until the next is due, or nothing.
 local limit = tonumber(ARGV[5])

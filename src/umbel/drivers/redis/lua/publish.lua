@@ -1,3 +1,4 @@
+-- with arrivals
 -- Put messages in, some of which are not due.  ARGV[5…]: as `publish`.
 -- Where only Celery's workers are served, nobody would let them out when they are due: there they
 -- go to the list at once, as Celery sends them, and the worker that takes them waits.

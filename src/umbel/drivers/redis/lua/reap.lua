@@ -1,3 +1,4 @@
+-- with claims returning leaving
 -- Give back what owners with an ended lease hold.  ARGV[5] limit, ARGV[6] seconds after which the
 -- name of an empty queue is forgotten.  Returns how many messages.
 local left = tonumber(ARGV[5])

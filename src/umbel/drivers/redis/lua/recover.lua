@@ -1,3 +1,4 @@
+-- with claims returning
 -- Give back what an owner was given by calls whose replies were lost.
 -- ARGV[5] owner, ARGV[6…] the names of the calls.
 local lost = {}

@@ -1,3 +1,4 @@
+-- with claims returning
 -- Put claims back at their old places.  ARGV[5] 1 if their process died, else 0; then for each
 -- claim queue and field.  Returns how many were held.
 local crashed = tonumber(ARGV[5])

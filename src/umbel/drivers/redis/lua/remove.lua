@@ -1,3 +1,4 @@
+-- with arrivals
 -- Delete messages that wait.  ARGV[5] queue, then for each its step, or nothing if it is delayed,
 -- and the entry as it was read.  Returns how many were still there.
 local queue, count = ARGV[5], 0

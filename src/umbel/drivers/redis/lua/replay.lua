@@ -1,3 +1,4 @@
+-- with arrivals
 -- Put dead letters back.  From ARGV[5], for each: number, queue, step, message.
 -- Returns how many were still there.
 local count, waiting = 0, {}

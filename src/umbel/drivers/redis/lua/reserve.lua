@@ -1,3 +1,4 @@
+-- with claims arrivals
 -- Pop messages and record the claim.
 -- ARGV[5] owner, ARGV[6] limit, ARGV[7] name of this call, ARGV[8…] queues, the preferred first.
 -- Returns nothing without a lease, else {the number before the first fence, seconds until the next

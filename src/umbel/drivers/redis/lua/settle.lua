@@ -1,3 +1,4 @@
+-- with claims arrivals results
 -- End claims with all that goes with them.
 -- From ARGV[5], for each: queue, field or nothing, what there is besides; then
 --   q  back to the end of its queue, instead of away

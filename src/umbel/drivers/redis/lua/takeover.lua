@@ -1,3 +1,4 @@
+-- with claims returning leaving
 -- Move every claim of an owner to another.  ARGV[5] owner, ARGV[6] by whom, ARGV[7] name of this
 -- call.  Returns nothing without a lease, else five things for each: queue, field, deliveries,
 -- crashes, message.
