@@ -25,7 +25,7 @@ from umbel.message import Delivery
 from umbel.serialization.heads import decode_heads, message_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _SEEN = """
 message.priority, message.rank, message.seq, message.fence, message.deliveries,
@@ -40,10 +40,9 @@ GRIPPED = f"""
 SELECT {_SEEN}, grip FROM umbel.message WHERE owner = %b AND grip = ANY (%b::int8[])
 """
 
-_HELD = """
-FROM unnest(%b::int8[], %b::int8[]) AS held (seq, fence)
-WHERE message.seq = held.seq AND message.fence = held.fence AND message.owner IS NOT NULL
-"""
+# Claims that share a fence, by their numbers. Joins with a list of both would be planned by the
+# size that the table had when somebody last looked, which may have been none.
+_HELD = "WHERE seq = ANY (%b::int8[]) AND fence = %b AND owner IS NOT NULL"
 BEGIN = f"UPDATE umbel.message SET crashes = crashes + 1 - begun, begun = 1 {_HELD}"
 RELEASE = f"""
 UPDATE umbel.message SET owner = NULL, deliveries = deliveries - 1, crashes = crashes - begun,
@@ -100,15 +99,7 @@ FORGET_LATE_OWNERS = """
 DELETE FROM umbel.owner WHERE name = ANY (%b::text[]) AND until <= (SELECT umbel.moment())
 RETURNING name
 """
-PROMOTE = """
-UPDATE umbel.message SET due_at = NULL, rank = due.rank
-FROM (
-    SELECT seq AS number, nextval('umbel.number') AS rank FROM (
-        SELECT seq FROM umbel.message WHERE due_at <= (SELECT umbel.moment())
-        ORDER BY due_at, message.seq LIMIT %b FOR UPDATE SKIP LOCKED) AS line
-    OFFSET 0) AS due
-WHERE seq = due.number RETURNING queue
-"""
+PROMOTE = "SELECT umbel.promote(%b)"
 NEXT_DUE = (
     "SELECT min(due_at) - (SELECT umbel.moment()) FROM umbel.message WHERE due_at IS NOT NULL"
 )
@@ -155,6 +146,9 @@ def _in_turns(made: list[Delivery]) -> list[Delivery]:
     return [d for turn in zip_longest(*by_queue.values()) for d in turn if d is not None]
 
 
-def held(claims: Sequence[Delivery]) -> tuple[list[int], list[int]]:
-    """The parameters that name claims."""
-    return [delivery.tag for delivery in claims], [delivery.fence for delivery in claims]
+def by_fence(held: Iterable[tuple[int, int]]) -> list[tuple[list[int], int]]:
+    """The numbers of claims, given with their fences, under each fence."""
+    found: dict[int, list[int]] = {}
+    for seq, fence in held:
+        found.setdefault(fence, []).append(seq)
+    return [(seqs, fence) for fence, seqs in found.items()]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # PostgreSQL cuts longer names off.
 _LONGEST_NAME = 63
 _SPANS = ("visibility_timeout", "poll_interval", "call_timeout")
+_PORTS = 65536
+_LIKE = "postgresql://user:password@host:5432/database"
 _MANY = ("host", "hostaddr", "port")
 
 # A peer that is gone is noticed even where nobody's deadline is about to pass.
@@ -135,10 +137,15 @@ def _parsed(url: str) -> dict[str, str]:
     except psycopg.Error as error:
         text = str(error).strip().replace(url.strip(), mask_url(url.strip()))
         raise ImproperlyConfigured(
-            f"{mask_url(url)}: not a PostgreSQL URL ({mask_url(text)}); it looks like "
-            "postgresql://user:password@host:5432/database"
+            f"{mask_url(url)}: not a PostgreSQL URL ({mask_url(text)}); it looks like {_LIKE}"
         ) from None
-    return {name: str(value) for name, value in found.items() if value is not None}
+    parsed = {name: str(value) for name, value in found.items() if value is not None}
+    ports = [port for port in _listed(parsed.get("port", "")) if port]
+    if not all(port.isascii() and port.isdigit() and 0 < int(port) < _PORTS for port in ports):
+        raise ImproperlyConfigured(
+            f"{mask_url(url)}: not a PostgreSQL URL (its port is no number); it looks like {_LIKE}"
+        )
+    return parsed
 
 
 def _merged(found: list[dict[str, str]], url: str) -> dict[str, str]:

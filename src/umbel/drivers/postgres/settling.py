@@ -29,9 +29,8 @@ SELECT umbel.settle(
     %(heads)b::bytea[], %(bodies)b::bytea[], %(parents)b::int8[])
 """
 END = """
-DELETE FROM umbel.message USING unnest(%b::int8[], %b::int8[]) AS held (seq, fence)
-WHERE message.seq = held.seq AND message.fence = held.fence AND message.owner IS NOT NULL
-RETURNING message.seq
+DELETE FROM umbel.message
+WHERE seq = ANY (%b::int8[]) AND fence = %b AND owner IS NOT NULL RETURNING seq
 """
 REQUEUE = """
 UPDATE umbel.message SET owner = NULL, rank = nextval('umbel.number'),
@@ -53,7 +52,7 @@ class Settling:
     def begin(self, delivery: Delivery) -> bool:
         """See `Broker.begin`."""
         statement = self._store.sql(claims.BEGIN)
-        given = claims.held([delivery])
+        given = [delivery.tag], delivery.fence
         return self._store.run(lambda link: link.count(statement, given)) == 1
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -74,8 +73,13 @@ class Settling:
         if not deliveries:
             return 0
         statement = self._store.sql(claims.RELEASE_CRASHED if crashed else claims.RELEASE)
-        given = claims.held(deliveries)
-        freed = self._store.run(lambda link: link.all(statement, given))
+        parts = claims.by_fence((delivery.tag, delivery.fence) for delivery in deliveries)
+
+        def release(link: Link) -> list[Any]:
+            return [row for part in parts for row in link.all(statement, part)]
+
+        run = self._store.run if len(parts) == 1 else self._store.transaction
+        freed = run(release)
         arrivals.wake(self._store, arrivals.counted(freed))
         return len(freed)
 
@@ -172,8 +176,9 @@ class _Batch:
             for s, claim, again in zip(self._settlements, self._claims, self._again, strict=True)
             if claim is not None and not s.requeue and not again
         ]
-        given = [seq for seq, _ in ends], [fence for _, fence in ends]
-        gone = {seq for (seq,) in link.all(self._store.sql(END), given)}
+        statement = self._store.sql(END)
+        parts = claims.by_fence(ends)
+        gone = {seq for part in parts for (seq,) in link.all(statement, part)}
         accepted = []
         for settlement, claim, again in zip(
             self._settlements, self._claims, self._again, strict=True

@@ -194,13 +194,20 @@ AS $$
 #variable_conflict use_column
 DECLARE
     _now double precision := umbel.moment();
-    _gone bigint[];
+    _gone bigint[] := '{}';
+    _part bigint[];
+    _fence bigint;
 BEGIN
-    WITH gone AS (
-        DELETE FROM umbel.message AS m USING unnest(_seqs, _fences) AS held (seq, fence)
-        WHERE m.seq = held.seq AND m.fence = held.fence AND m.owner IS NOT NULL
-        RETURNING m.seq)
-    SELECT coalesce(array_agg(seq), '{}') INTO _gone FROM gone;
+    -- Claims of one batch share a fence. A join would be planned by the size the table had last.
+    FOR _fence, _part IN
+        SELECT fence, array_agg(seq) FROM unnest(_seqs, _fences) AS held (seq, fence) GROUP BY fence
+    LOOP
+        WITH gone AS (
+            DELETE FROM umbel.message AS m
+            WHERE m.seq = ANY (_part) AND m.fence = _fence AND m.owner IS NOT NULL
+            RETURNING m.seq)
+        SELECT _gone || coalesce(array_agg(seq), '{}') INTO _gone FROM gone;
+    END LOOP;
     IF cardinality(_result_ids) > 0 THEN
         INSERT INTO umbel.result AS kept
             (id, status, final, stored_at, expires, expires_at, content_type, payload)
@@ -222,6 +229,27 @@ BEGIN
         WHERE parent IS NULL OR parent = ANY (_gone);
     END IF;
     RETURN QUERY SELECT unnest(_gone);
+END
+$$;
+
+-- Lets messages that are due join the end of their queues, first due first; returns the queues.
+CREATE FUNCTION umbel.promote(_limit bigint) RETURNS SETOF text LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    _now double precision := umbel.moment();
+    _seq bigint;
+BEGIN
+    FOR _seq IN
+        SELECT m.seq FROM umbel.message AS m WHERE m.due_at <= _now
+        ORDER BY m.due_at, m.seq LIMIT _limit FOR UPDATE SKIP LOCKED
+    LOOP
+        RETURN QUERY UPDATE umbel.message AS m
+            SET due_at = NULL, rank = nextval('umbel.number') WHERE m.seq = _seq
+            RETURNING m.queue;
+    END LOOP;
 END
 $$;
 
