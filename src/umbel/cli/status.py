@@ -126,7 +126,8 @@ def stats_of(app: Umbel, wanted: Sequence[str], *, known: bool) -> list[QueueSta
     broker = app.broker
     if wanted:
         return broker.stats(wanted)
-    own = list(app.queues.consume_from) if known else []
+    consumed = app.queues.consume_from.values() if known else ()
+    own = [queue.name for queue in consumed if not queue.temporary]
     others = [each for each in broker.stats() if each.name not in own]
     return [*(broker.stats(own) if own else ()), *others]
 
