@@ -168,6 +168,19 @@ def test_a_queue_that_was_deleted_is_there_again_for_the_next_message(broker, wo
     assert worker.drain() == ["after"]
 
 
+def test_what_a_settlement_publishes_finds_deleted_queues_again(broker, worker, channel):
+    """Follow-ups and dead letters, too."""
+    broker.publish([post(queue="next"), *posts(3)])
+    worker.drain("next")
+    first, second, third = worker.take()
+    broker.settle([buried(first)])
+    channel.delete_queue("next")
+    channel.delete_queue("umbel.dead")
+    assert broker.settle([buried(second), Settlement(third, follow=(post("f", queue="next"),))])
+    assert worker.drain("next") == ["f"]
+    assert len(broker.dead()) == 1
+
+
 def test_a_queue_deleted_under_its_consumer_is_consumed_again(broker, worker, channel):
     """The worker does not sit in front of nothing."""
     with Background(worker.take, 1, wait=LONG) as waiting:

@@ -22,6 +22,7 @@ from umbel.drivers.amqp.topology import CHANNEL, Topology
 from umbel.drivers.amqp.tracking import Tracking
 from umbel.exceptions import ImproperlyConfigured, LeaseLost, OperationalError
 from umbel.ports.broker import Capabilities, QueueStats
+from umbel.queues import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from umbel.drivers.amqp.options import Options
     from umbel.message import Delivery, Message, Settlement
     from umbel.ports.broker import Buried, OwnerStats, Waiting
-    from umbel.queues import Queue
 
 _CAPABILITIES = Capabilities(browse=False, leases=False, exchanges=True)
 _BLIND = (
@@ -109,6 +109,7 @@ class AMQPBroker:
         clock: Clock,
     ) -> None:
         self.topology = Topology(conf)
+        self.topology.know([Queue(options.dead_letter_queue)])
         self._options = options
         self._make = make
         self._clock = clock
@@ -250,6 +251,8 @@ class AMQPBroker:
         session = self._parts.taking
         session.ensure()
         names = self.topology.names if queues is None else queues
+        if queues is None:
+            names = [name for name in names if name != self._options.dead_letter_queue]
         found: list[QueueStats] = []
         for name in names:
             try:

@@ -99,20 +99,6 @@ class Publishing:
             if not known or known != self.session.epoch:
                 raise
             self.confirm(self.prepare(messages, until), until)
-        except Unroutable as error:
-            self._publish_again(error, until)
-
-    def _publish_again(self, error: Unroutable, until: float) -> None:
-        """A queue that was there once is gone: declare it anew, and send once more what came back.
-
-        Raises:
-            UnroutableError: it came back again, or no queue was ever declared for it here.
-        """
-        if any(each.exchange for each in error.messages):
-            raise error
-        for name in {each.routing_key for each in error.messages}:
-            self.ensure_again(name)
-        self.confirm(list(error.messages), until)
 
     def postpone(self, message: Message, ours: Mapping[str, object], due_at: float) -> None:
         """Send a message that came too early on its way through the delays, confirmed.
@@ -133,10 +119,24 @@ class Publishing:
     def confirm(self, messages: Sequence[Outgoing], until: float) -> None:
         """Send and wait until the server has stored it all.
 
+        A queue that was deleted after it had been declared is declared anew.
+
         Raises:
             Unroutable: some came back, the others are stored.
             OperationalError: not confirmed until then.
         """
+        try:
+            self._confirm(messages, until)
+        except Unroutable as error:
+            # Whatever is missing, the next call declares it.
+            self.session.declared.clear()
+            if any(each.exchange for each in error.messages):
+                raise
+            for name in {each.routing_key for each in error.messages}:
+                self.ensure_again(name)
+            self._confirm(error.messages, until)
+
+    def _confirm(self, messages: Sequence[Outgoing], until: float) -> None:
         self.session.wait_unblocked(until)
         with self._channel(until) as channel:
             sequence = channel.publish(messages, timeout=_left(until))
