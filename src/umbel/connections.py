@@ -160,7 +160,11 @@ class Connections:
         if made is not None:
             return made
         url = wanted if "://" in wanted else self._url_of(wanted)
-        server = self._connect(url, self.app.conf.result_backend_transport_options)
+        options = self.app.conf.result_backend_transport_options
+        server = self._connect(url, options)
+        # One object for both roles is what lets a settlement and its result be one step.
+        if not options and server.location == self.server.location and server.backend is not None:
+            return self.server.backend
         if server.backend is None:
             msg = f"{mask_url(url)} cannot be a result backend"
             raise ImproperlyConfigured(msg)

@@ -482,6 +482,13 @@ def test_an_embedded_broker_keeps_results_unless_told_otherwise(make):
     assert not other.settles_together
 
 
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "sqlite:///one.db"])
+def test_one_server_under_one_url_settles_messages_and_results_in_one_step(make, url):
+    """Whatever the server: a result is never stored without the end of its message."""
+    assert make(broker=url, backend=url).settles_together
+    assert not make(broker=url, backend="memory://elsewhere").settles_together
+
+
 def test_states_of_a_task_go_through_the_application(app):
     app.put_state("id", {"done": 1}, "PROGRESS")
     assert app.AsyncResult("id").info == {"done": 1}
