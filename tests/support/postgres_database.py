@@ -7,7 +7,6 @@ import os
 from functools import cache
 
 import psycopg
-from psycopg import sql
 
 import servers
 
@@ -51,20 +50,22 @@ def _drop_orphans(url: str) -> None:
             pass
 
 
-def set_moment(url: str, expression: str) -> None:
-    """Have the server's time be what ``expression`` says."""
-    function = (
+def telling(expression: str) -> str:
+    """The statement that has the server's time be what ``expression`` says."""
+    return (
         "CREATE OR REPLACE FUNCTION umbel.moment() RETURNS double precision LANGUAGE sql VOLATILE"
         f" AS 'SELECT {expression}'"
     )
-    run(url, function)
+
+
+def set_moment(url: str, expression: str) -> None:
+    """Have the server's time be what ``expression`` says."""
+    run(url, telling(expression))
 
 
 def empty(url: str) -> None:
     """Delete all rows, and have the server's time be the real one."""
+    rows = "; ".join(f"DELETE FROM umbel.{table}" for table in _TABLES)
     with psycopg.connect(url, autocommit=True) as db:
-        if db.execute("SELECT to_regclass('umbel.format')").fetchone() == (None,):
-            return
-        for table in _TABLES:
-            db.execute(sql.SQL("DELETE FROM umbel.{}").format(sql.Identifier(table)))
-    set_moment(url, MOMENT)
+        if db.execute("SELECT to_regclass('umbel.format')").fetchone() != (None,):
+            db.execute(f"{rows}; {telling(MOMENT)}")

@@ -20,7 +20,6 @@ class PostgresSite(Site):
     def __init__(self, directory: Path) -> None:
         self.url = database()
         self._ahead = 0.0
-        empty(self.url)
         super().__init__(directory)
 
     def connect(self) -> Server:
