@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import random
 import sys
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 from umbel.clock import SystemClock
 from umbel.drivers import Server
@@ -20,7 +21,7 @@ from umbel.drivers.amqp.urls import parse_many
 from umbel.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from umbel.drivers.amqp.urls import AMQPUrl
 
@@ -74,8 +75,9 @@ def _ordered(urls: Sequence[AMQPUrl], strategy: Any) -> list[AMQPUrl]:
     if strategy == "shuffle":
         return random.sample(list(urls), len(urls))
     if callable(strategy):
-        found = iter(strategy(list(urls)))
-        return [each for _, each in zip(urls, found, strict=False)]
+        choose = cast("Callable[[list[AMQPUrl]], Iterable[AMQPUrl]]", strategy)
+        # It may go round for ever.
+        return list(islice(choose(list(urls)), len(urls)))
     raise ImproperlyConfigured(
         f"broker_failover_strategy can be 'round-robin', 'shuffle' or a function, not {strategy!r}"
     )
