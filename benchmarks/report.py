@@ -105,7 +105,8 @@ class Report:
                 for name in present:
                     median = figure.shown(systems[name].median)
                     span = f"({_span(figure, systems[name])})"
-                    ratio = _times(figure, systems, columns[0], name)
+                    ours = columns[0].startswith(OURS)
+                    ratio = _times(figure, systems, columns[0], name) if ours else ""
                     lines.append(f"  {self.titles[name]:<{width}} {median:>10} {span:<20} {ratio}")
         lines += ["", *(" | ".join(row) for row in self._judged())]
         lines += [f"FAILED {failure}" for failure in self.failures]

@@ -220,12 +220,16 @@ def main(words: list[str]) -> int:
 
 
 def _publish(report: Report, arguments: argparse.Namespace) -> None:
-    """Write the JSON file asked for; a whole run without failures also becomes the README's."""
+    """Write the JSON file asked for; a whole run also becomes the README's.
+
+    A peer that failed is named there; a run in which Umbel failed has no figures to show.
+    """
     text = json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n"
     if arguments.json:
         arguments.json.write_text(text)
     whole = not (arguments.quick or arguments.only or arguments.tasks)
-    if report.failures or not whole or report.settings["repetitions"] < Scale().repetitions:
+    failed = any(failure.startswith("umbel") for failure in report.failures)
+    if failed or not whole or report.settings["repetitions"] < Scale().repetitions:
         return
     RESULTS.write_text(text)
     put_into(README, report.as_markdown())
