@@ -43,6 +43,13 @@ def locked(tmp_path_factory):
         yield server
 
 
+class Provider:
+    """Knows the credentials."""
+
+    def get_credentials(self):
+        return "ann", SECRET
+
+
 def works(url, options=None, conf=None):
     """Whether a message makes its way there and back."""
     server = connect(url, options or {}, conf or {})
@@ -73,11 +80,10 @@ def test_a_password_opens_the_door(locked):
 def test_credentials_can_come_from_a_provider(locked):
     """Which is asked for each connection."""
 
-    class Provider:
-        def get_credentials(self):
-            return "ann", SECRET
-
-    assert works(f"redis://127.0.0.1:{locked.port}", {"credential_provider": Provider()})
+    url = f"redis://127.0.0.1:{locked.port}"
+    assert works(url, {"credential_provider": Provider()})
+    assert works(url, {}, {"redis_backend_credential_provider": Provider()})
+    refusal(url, {}, {"redis_backend_credential_provider": "no.such:Provider"})
 
 
 def test_a_socket_is_an_address(locked):

@@ -179,14 +179,8 @@ SITES: dict[str, type[Site]] = {
 }
 
 # At the end, because they are made of what stands above.
+from site_amqp import AMQPSite  # noqa: E402
 from site_postgres import PostgresSite  # noqa: E402
-
-SITES["postgres"] = PostgresSite
-
-# At the end, because it needs what stands above.
 from site_redis import RedisSite  # noqa: E402
 
-SITES["redis"] = RedisSite
-from site_amqp import AMQPSite  # noqa: E402
-
-SITES["amqp"] = AMQPSite
+SITES |= {"redis": RedisSite, "postgres": PostgresSite, "amqp": AMQPSite}

@@ -40,7 +40,7 @@ def serve(
 ) -> Server:
     """As `connect`, with leases and delays measured by ``clock`` in place of the server's."""
     found = places.places(url, conf)
-    chosen = options.checked({**found[0].given, **given})
+    chosen = options.checked({**found[0].given, **given}, conf)
     scripts = Scripts(Wires(found, chosen), clock)
     results = Format(_result_prefix(chosen, conf), _result_expires(conf))
     return Server(

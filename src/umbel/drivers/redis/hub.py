@@ -190,10 +190,9 @@ class Listener(Thread):
         """Listen until ended, over as many connections as it takes."""
         pause = _SHORTEST_PAUSE
         while not self._ended:
-            wire = None
+            wire, began = None, time.monotonic()
             try:
                 wire = self._wires.open(self._wires.deadline(None))
-                began = time.monotonic()
                 with self._changes:
                     self._wanted.clear()
                 self._listen(wire)
@@ -202,7 +201,7 @@ class Listener(Thread):
             finally:
                 if wire is not None:
                     wire.close()
-            if wire is not None and time.monotonic() - began > _LONGEST_PAUSE:
+            if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _SHORTEST_PAUSE
             if not self._ended:
                 self._rest(pause)

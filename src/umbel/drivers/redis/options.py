@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from umbel.exceptions import ImproperlyConfigured
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
 
 SEPARATOR = "\x06\x16"
 _LAST_STEP = 9
+
+_SETTINGS = {
+    "broker_connection_timeout": "socket_connect_timeout",
+    "redis_socket_connect_timeout": "socket_connect_timeout",
+    "redis_max_connections": "max_connections",
+    "redis_client_name": "client_name",
+    "redis_backend_health_check_interval": "health_check_interval",
+    "redis_backend_credential_provider": "credential_provider",
+}
+"""Settings that say the same as an option; later ones count more."""
 
 INERT = frozenset(
     {
@@ -99,8 +110,8 @@ def _check_seconds(name: str, value: object) -> None:
         )
 
 
-def checked(given: Mapping[str, Any]) -> Options:
-    """The options as given, the others at their defaults.
+def checked(given: Mapping[str, Any], conf: Mapping[str, Any]) -> Options:
+    """The options as given, else as the settings say, the others at their defaults.
 
     Raises:
         ImproperlyConfigured: one is unknown or out of range.
@@ -112,11 +123,31 @@ def checked(given: Mapping[str, Any]) -> Options:
             f"redis does not know the option {unknown[0]!r} (known: "
             f"{', '.join(sorted(known | INERT))})"
         )
+    chosen = _settings(conf)
     # None is how Celery's options say that there is nothing to say.
-    chosen = {name: given[name] for name in known & given.keys() if given[name] is not None}
+    chosen |= {name: given[name] for name in known & given.keys() if given[name] is not None}
     steps: Any = chosen.get("priority_steps")
     if isinstance(steps, str):  # in a URL
         steps = [int(step) if step.isdecimal() else step for step in steps.split(",")]
     if steps is not None:
         chosen["priority_steps"] = tuple(steps)
     return Options(**chosen)
+
+
+def _settings(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """What settings say about connections, as options."""
+    found = {
+        option: conf[setting]
+        for setting, option in _SETTINGS.items()
+        if conf.get(setting) is not None
+    }
+    provider = found.get("credential_provider")
+    if isinstance(provider, str):
+        module, _, name = provider.replace(":", ".").rpartition(".")
+        try:
+            found["credential_provider"] = getattr(import_module(module), name)()
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ImproperlyConfigured(
+                f"redis_backend_credential_provider {provider!r} cannot be made: {error}"
+            ) from error
+    return found

@@ -23,7 +23,7 @@ _WITH = "-- with "
 
 def _text(name: str) -> str:
     """A script behind the parts it is written with; each costs a little at every call."""
-    folder = files(__package__) / "lua"
+    folder = files("umbel.drivers.redis") / "lua"
     script = (folder / f"{name}.lua").read_text("utf-8")
     first, _, _ = script.partition("\n")
     parts = first.removeprefix(_WITH).split() if first.startswith(_WITH) else []
