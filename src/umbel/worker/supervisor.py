@@ -22,6 +22,7 @@ from umbel.worker.aftermath import Aftermath, describe_exit
 from umbel.worker.board import Board, noted
 from umbel.worker.docket import Docket
 from umbel.worker.keeper import AWAY, Keeper
+from umbel.worker.limits import Limits
 from umbel.worker.nursery import Member, Nursery
 from umbel.worker.options import Duty
 from umbel.worker.orders import Orders
@@ -44,7 +45,6 @@ FINE_TICK = 0.05
 """The same while some task has a time limit."""
 
 BOOT_TIMEOUT = 60.0
-ABANDON_GRACE = 0.5
 COLD_GRACE = 2.0
 MAX_EARLY_DEATHS = 5
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
@@ -98,6 +98,7 @@ class Supervisor:
         self._orders = Orders(self._show_stacks)
         self.keeper: Keeper
         self.docket: Docket | None = None
+        self._limits: Limits
         self._stalls: Stalls
         self._questions: list[tuple[Member, str, float]] = []
         self._cold_until = 0.0
@@ -202,6 +203,12 @@ class Supervisor:
         )
         self.keeper.start()
         self.aftermath = Aftermath(self.broker, self._me, facts)
+        self._limits = Limits(
+            self.board,
+            slots=self._threads,
+            soft=facts.pool == "prefork",
+            on_overrun=self._overran,
+        )
         self._stalls = Stalls(self.board, None if self.options.until_empty else facts.stall)
         if not self.broker.capabilities.leases:
             self.docket = Docket(
@@ -413,41 +420,14 @@ class Supervisor:
     def _enforce(self, now: float) -> None:
         overdue = self._stopping == "cold" and now > self._cold_until
         for member in self.members:
-            if not member.alive:
-                continue
-            if overdue:
+            if member.alive and overdue:
                 member.signal(signal.SIGKILL)
-            if not member.ready:
-                continue
-            if member.abandoned is not None:
-                self._finish_abandoned(member, now)
-                continue
-            for entry in self.board.row(member.index).entries():
-                if entry.slot < self._threads:
-                    self._enforce_entry(member, entry, now)
+            if member.alive and member.ready:
+                self._limits.enforce(member, now)
 
-    def _enforce_entry(self, member: Member, entry: Entry, now: float) -> None:
-        if entry.hard and now >= entry.hard:
-            member.abandoned, member.abandoned_at = entry.task_id, now
-            if self.docket is not None:
-                self.docket.overran(entry)
-            member.tell("abandon", entry.task_id)
-        elif entry.soft and now >= entry.soft and self.facts.pool == "prefork":
-            member.signal(signal.SIGUSR1)
-
-    def _finish_abandoned(self, member: Member, now: float) -> None:
-        """Kill a child whose task passed its hard limit, once it has cleaned up or cannot."""
-        if member.abandoned_at == 0.0:
-            member.signal(signal.SIGKILL)
-        elif now - member.abandoned_at > ABANDON_GRACE:
-            logger.error(
-                "Hard time limit exceeded for %s, and child %d (pid %s) does not answer; it is "
-                "killed",
-                member.abandoned,
-                member.index,
-                member.pid,
-            )
-            member.abandoned_at = 0.0
+    def _overran(self, entry: Entry) -> None:
+        if self.docket is not None:
+            self.docket.overran(entry)
 
     # -- the broker ------------------------------------------------------------------------
 
