@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posts import post
-from umbel.drivers.sqlite import encoding
 from umbel.exceptions import EncodeError
 from umbel.message import Malformed
+from umbel.serialization import heads as encoding
 
 keys = st.text(max_size=5)
 plain = st.recursive(

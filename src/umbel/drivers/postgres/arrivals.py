@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.postgres.names import all_stored, stored
-from umbel.exceptions import OperationalError
+from umbel.exceptions import UmbelError
 from umbel.serialization.heads import head_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def wake(store: Store, news: Mapping[str, int]) -> None:
 
 def quietly(store: Store, work: Callable[[Link], Any]) -> None:
     """Do what may be left undone, and not for long."""
-    with suppress(OperationalError):
+    with suppress(UmbelError):
         store.run(work, timeout=min(store.options.call_timeout, _BRIEFLY))
 
 

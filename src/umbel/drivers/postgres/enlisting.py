@@ -23,7 +23,7 @@ from umbel.drivers.postgres import arrivals, schema
 from umbel.exceptions import ImproperlyConfigured, OperationalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from umbel.drivers.postgres.store import Store
     from umbel.message import Message
@@ -119,9 +119,10 @@ def _runner_of(connection: Any) -> Any:
         return _run_async_psycopg
     if isinstance(connection, psycopg.Connection):
         return _run_psycopg
-    module = type(connection).__module__.partition(".")[0]
-    if module == "sqlalchemy" and hasattr(connection, "execute"):
-        return _run_sqlalchemy
+    module = type(connection).__module__
+    if module.partition(".")[0] == "sqlalchemy" and hasattr(connection, "execute"):
+        is_async = module.startswith("sqlalchemy.ext.asyncio")
+        return _run_async_sqlalchemy if is_async else _run_sqlalchemy
     if hasattr(connection, "cursor") and not isinstance(connection, type):
         return _run_cursor
     raise ImproperlyConfigured(
@@ -146,13 +147,15 @@ async def _run_async_psycopg(
 
 
 def _run_sqlalchemy(connection: Any, statement: str, given: Any) -> Any:
-    text = sys.modules["sqlalchemy"].text(_named(statement, given, "CAST(:{} AS text)"))
-    result = connection.execute(text, given)
-    return _awaited_scalar(result) if isawaitable(result) else result.scalar()
+    return connection.execute(_text(statement, given), given).scalar()
 
 
-async def _awaited_scalar(result: Awaitable[Any]) -> Any:
-    return (await result).scalar()
+async def _run_async_sqlalchemy(connection: Any, statement: str, given: Any) -> Any:
+    return (await connection.execute(_text(statement, given), given)).scalar()
+
+
+def _text(statement: str, given: Any) -> Any:
+    return sys.modules["sqlalchemy"].text(_named(statement, given, "CAST(:{} AS text)"))
 
 
 def _run_cursor(connection: Any, statement: str, given: Any) -> Any:

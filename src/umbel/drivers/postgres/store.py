@@ -228,8 +228,8 @@ class Store:
             self._discard(link)
 
     def __del__(self) -> None:
-        if self._pid == os.getpid():
-            for link in getattr(self, "_idle", ()):
+        if getattr(self, "_pid", 0) == os.getpid():
+            for link in self._idle:
                 link.drop()
 
     def identity(self) -> str:

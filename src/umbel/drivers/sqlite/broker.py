@@ -9,12 +9,12 @@ from umbel.drivers.sqlite import arrivals, bindings, burial, claims, rows
 from umbel.drivers.sqlite import queues as _queues
 from umbel.drivers.sqlite.bell import ring
 from umbel.drivers.sqlite.broadcasts import Broadcasts
-from umbel.drivers.sqlite.encoding import head_of
 from umbel.drivers.sqlite.reserving import Reserving
 from umbel.drivers.sqlite.settling import Settling
 from umbel.drivers.sqlite.store import LATE_CHECKPOINT, Line, Store
 from umbel.exceptions import LeaseLost
 from umbel.ports.broker import Buried, Capabilities, OwnerStats, QueueStats, Waiting
+from umbel.serialization.heads import head_of
 
 if TYPE_CHECKING:
     import sqlite3

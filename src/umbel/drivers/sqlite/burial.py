@@ -8,9 +8,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.sqlite import rows
-from umbel.drivers.sqlite.encoding import decode_heads, head_of, message_from
 from umbel.message import DeadLetter, Malformed, Message
 from umbel.ports.broker import Buried
+from umbel.serialization.heads import decode_heads, head_of, message_from
 
 if TYPE_CHECKING:
     import sqlite3

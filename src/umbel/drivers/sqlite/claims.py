@@ -14,8 +14,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from umbel.drivers.sqlite import rows
-from umbel.drivers.sqlite.encoding import decode_heads, message_from
 from umbel.message import Delivery
+from umbel.serialization.heads import decode_heads, message_from
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,9 +6,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from umbel.drivers.sqlite import rows
-from umbel.drivers.sqlite.encoding import decode_heads, message_from
 from umbel.message import Message
 from umbel.ports.broker import QueueStats, Waiting
+from umbel.serialization.heads import decode_heads, message_from
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from umbel.drivers.sqlite import arrivals, burial, claims, results, rows
 from umbel.drivers.sqlite.bell import ring
-from umbel.drivers.sqlite.encoding import head_of
 from umbel.drivers.sqlite.store import Line, Store
+from umbel.serialization.heads import head_of
 
 if TYPE_CHECKING:
     import sqlite3
