@@ -19,13 +19,14 @@ from umbel import drivers
 from umbel.exceptions import OperationalError
 from umbel.identity import default_nodename, uuid7
 from umbel.worker.aftermath import Aftermath, describe_exit
-from umbel.worker.board import Board, noted
+from umbel.worker.board import Board
 from umbel.worker.docket import Docket
 from umbel.worker.keeper import AWAY, Keeper
 from umbel.worker.limits import Limits
 from umbel.worker.nursery import Member, Nursery
 from umbel.worker.options import Duty
 from umbel.worker.orders import Orders
+from umbel.worker.questions import Questions
 from umbel.worker.stalls import Stalls
 from umbel.worker.tries import Tries
 
@@ -49,8 +50,6 @@ COLD_GRACE = 2.0
 MAX_EARLY_DEATHS = 5
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
 ENROLL_EVERY = 1.0
-SUSPECT = 2.0
-"""Seconds for which a task that seems to run in a sibling is not started beside it."""
 
 LEAVE = 10.0
 """Seconds the last words to the broker may take."""
@@ -100,7 +99,7 @@ class Supervisor:
         self.docket: Docket | None = None
         self._limits: Limits
         self._stalls: Stalls
-        self._questions: list[tuple[Member, str, float]] = []
+        self._questions: Questions
         self._cold_until = 0.0
         self._exit = EX_OK
 
@@ -203,6 +202,7 @@ class Supervisor:
         )
         self.keeper.start()
         self.aftermath = Aftermath(self.broker, self._me, facts)
+        self._questions = Questions(self.board)
         self._limits = Limits(
             self.board,
             slots=self._threads,
@@ -278,7 +278,7 @@ class Supervisor:
                     self._bury(member)
             now = time.monotonic()
             self.keeper.answers()
-            self._answer(now)
+            self._questions.answer(now, self.members, self.docket)
             self._enforce(now)
             if not self._stopping:
                 self._look_for_stalls(now)
@@ -286,7 +286,7 @@ class Supervisor:
                 self._end_if_given_up()
 
     def _pause(self) -> float:
-        if self._questions:
+        if self._questions.pending:
             return FINE_TICK
         limited = any(
             entry.soft or entry.hard
@@ -307,7 +307,7 @@ class Supervisor:
             case "hello":
                 self._let_work(member)
             case "redelivered":
-                self._questions.append((member, details[0], time.monotonic() + SUSPECT))
+                self._questions.put(member, details[0])
             case "unable":
                 text, member.in_vain = details
                 logger.error("child %d cannot work: %s", member.index, text)
@@ -372,27 +372,6 @@ class Supervisor:
                 )
 
         self.keeper.ask(settle, settled)
-
-    def _answer(self, now: float) -> None:
-        """Tell children what was decided about messages that somebody held before.
-
-        While a sibling seems to run the task, it may be dying: its end is waited for.
-        """
-        questions, self._questions = self._questions, []
-        for member, task_id, until in questions:
-            verdict = self.docket.find(task_id) if self.docket is not None else None
-            if verdict is None and now < until and self._runs_elsewhere(task_id, member):
-                self._questions.append((member, task_id, until))
-            else:
-                member.tell("verdict", task_id, verdict)
-
-    def _runs_elsewhere(self, task_id: str, asking: Member) -> bool:
-        return any(
-            entry.task_id == noted(task_id)
-            for member in self.members
-            if member is not asking and member.alive and member.owner
-            for entry in self.board.row(member.index).entries()
-        )
 
     def _schedule(self, member: Member, *, served: bool) -> None:
         """Decide when the place is filled again: at once, but later if children never get ready.
