@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import subprocess
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
@@ -28,8 +30,6 @@ from umbel.drivers.amqp.options import checked
 from umbel.drivers.amqp.urls import parse_many
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from umbel.ports.backend import ResultBackend
 
 CONF = {"task_queue_max_priority": 10, "broker_native_delayed_delivery_queue_type": "classic"}
@@ -47,10 +47,22 @@ def session_url() -> str:
     user = parts.username or "guest"
     if not _ctl(ctl, "add_vhost", name):
         return url
+    _sweep(ctl)
     atexit.register(_ctl, ctl, "delete_vhost", name)
     if not _ctl(ctl, "set_permissions", "-p", name, user, ".*", ".*", ".*"):
         return url
     return urlunsplit(parts._replace(path="/" + quote(name, safe="")))
+
+
+def _sweep(ctl: str) -> None:
+    """Delete what sessions have left that were killed."""
+    listed = subprocess.run(
+        [ctl, "-q", "list_vhosts"], check=False, capture_output=True, text=True, timeout=60
+    )
+    for name in listed.stdout.split():
+        found = re.fullmatch(r"umbel-test-(\d+)-[0-9a-f]{8}", name)
+        if found is not None and not Path(f"/proc/{found[1]}").exists():
+            _ctl(ctl, "delete_vhost", name)
 
 
 def _ctl(ctl: str, *arguments: str) -> bool:
