@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from patience import Background, wait_until
+from patience import Background, frame_of, wait_until
 from umbel.drivers.amqp.codec import HEARTBEAT
 from umbel.drivers.amqp.connection import Connection
 from umbel.drivers.amqp.errors import AccessRefused
@@ -245,12 +244,17 @@ def test_the_url_may_say_how_often(connect, url):
 def when_it_waits():
     """Has a function called in this thread by a signal, once the thread waits for the server."""
     before = signal.getsignal(signal.SIGALRM)
+    thread = threading.current_thread()
     main = threading.get_ident()
     watching = []
 
     def waits():
-        frame = sys._current_frames()[main]
-        return Path(frame.f_code.co_filename).name == "stream.py" and frame.f_lasti
+        frame = frame_of(thread)
+        return (
+            frame is not None
+            and Path(frame.f_code.co_filename).name == "stream.py"
+            and frame.f_lasti
+        )
 
     def watch():
         seen, same = None, 0

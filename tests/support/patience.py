@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 DEADLINE = 20.0
 
@@ -64,14 +65,7 @@ class Background:
         assert not self._future.done()
 
     def _stack(self) -> tuple[Any, ...]:
-        # Collecting garbage in the middle of that call can deadlock (python/cpython#106883).
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            frame = sys._current_frames().get(self._thread.ident or 0)
-        finally:
-            if collects:
-                gc.enable()
+        frame = frame_of(self._thread)
         stack = []
         while frame is not None:
             stack.append((frame.f_code, frame.f_lasti))
@@ -81,3 +75,15 @@ class Background:
     def result(self) -> Any:
         """What the call returned or raised, within a deadline."""
         return self._future.result(DEADLINE)
+
+
+def frame_of(thread: Thread) -> FrameType | None:
+    """Where ``thread`` stands now; None if it has ended."""
+    # Collecting garbage in the middle of that call can deadlock (python/cpython#106883).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread.ident or 0)
+    finally:
+        if collects:
+            gc.enable()
