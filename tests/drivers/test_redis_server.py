@@ -188,7 +188,8 @@ def test_a_server_is_the_same_under_all_its_urls():
 def test_the_next_address_is_tried_where_one_does_not_answer():
     """For every connection anew."""
     prefix, away = new_prefix(), servers.free_port()
-    url = f"redis://127.0.0.1:{away}/15;{servers.url('redis')}"
+    there = servers.url("redis")
+    url = f"redis://127.0.0.1:{away}/{there.rpartition('/')[2]};{there}"
     assert works(url, {"global_keyprefix": prefix})
     forget(prefix)
 
