@@ -125,17 +125,19 @@ def test_a_first_task_becomes_its_own_parent(site, app):
     assert (headers["root_id"], headers["parent_id"]) == ("x", "x")
 
 
-def test_a_retry_goes_back_through_its_exchange(site):
-    """With its routing key, where it came by one."""
+def test_a_retry_waits_in_the_queue_it_came_from(site):
+    """Through its exchange it would reach every other queue that is bound there once more."""
     from umbel import Queue
     from umbel.exchanges import Exchange
 
     news = Exchange("news", "topic")
-    app = site.app(task_queues=[Queue("celery"), Queue("n", news, "news.#")])
+    queues = [Queue("n", news, "news.#"), Queue("other", news, "#")]
+    app = site.app(task_queues=[Queue("celery"), *queues])
     retrying(app).apply_async(exchange="news", routing_key="news.sport")
     site.drain(app, queues=("n",))
     (again,) = site.waiting("n")
-    assert (again.exchange, again.routing_key) == ("news", "news.sport")
+    assert (again.exchange, again.routing_key) == ("", "n")
+    assert [message.headers["retries"] for message in site.waiting("other")] == [0]
 
 
 def test_serializer_and_compression_stay(site):
