@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 RESULTS = HERE / "results.json"
-WHOLE_RUN_SECONDS = 1800
+WHOLE_RUN_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)

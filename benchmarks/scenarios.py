@@ -54,7 +54,7 @@ class Scale:
     tasks: int = 20_000
     singly: int = 2_000
     timed: int = 500
-    burst: float = 2.0
+    burst: float = 1.5
     imports: int = 7
     repetitions: int = 3
     children: int = 2
@@ -229,7 +229,7 @@ SCENARIOS = [
         share=2 / 3,
     ),
     Scenario(
-        "start_stop", _given("ready_task", "ready_line", "idle_stop"), start_stop, share=2 / 3
+        "start_stop", _given("ready_task", "ready_line", "idle_stop"), start_stop, share=1 / 3
     ),
     Scenario("import", _given("import"), import_time, share=1 / 3),
 ]

@@ -41,6 +41,7 @@ class HueySqliteOff(HueySqlite):
 
     name = "huey-sqlite-off"
     title = "Huey on SQLite, fsync=False"
+    extra = True
     lacks = HueySqlite.lacks | {"import", "ready_task", "ready_line", "idle_stop"}
     share = 1.0
 
