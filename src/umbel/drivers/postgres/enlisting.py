@@ -133,7 +133,7 @@ def _runner_of(connection: Any) -> Any:
 
 def _run_psycopg(connection: psycopg.Connection[Any], statement: str, given: Any) -> Any:
     with connection.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(_named(statement, given, "%({})s::text"), given).fetchone()
+        row = cursor.execute(_named(statement, given, "%({})s::text").encode(), given).fetchone()
     return row is not None and row[0]
 
 
@@ -141,7 +141,7 @@ async def _run_async_psycopg(
     connection: psycopg.AsyncConnection[Any], statement: str, given: Any
 ) -> Any:
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_named(statement, given, "%({})s::text"), given)
+        await cursor.execute(_named(statement, given, "%({})s::text").encode(), given)
         row = await cursor.fetchone()
     return row is not None and row[0]
 

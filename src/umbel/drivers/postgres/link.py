@@ -91,7 +91,7 @@ class Link(psycopg.Connection[Any]):
         return self._answer(query, given, prepare=prepare).rowcount
 
     def _answer(self, query: str, given: Any, *, prepare: bool) -> psycopg.Cursor[Any]:
-        return self.execute(query, given, prepare=prepare and not self.pooled, binary=True)
+        return self.execute(query.encode(), given, prepare=prepare and not self.pooled, binary=True)
 
     def is_alive(self) -> bool:
         """Whether the server has not ended the connection while nobody used it."""

@@ -340,8 +340,8 @@ class _Run:
             if link.pgconn.backend_pid == link.one("SELECT pg_backend_pid()")[0]:
                 mailbox = token_hex(8)
                 everybody = schema.everybody(self._store.options.schema)
-                link.execute(f'LISTEN "{CHANNEL}{mailbox}"')
-                link.execute(f'LISTEN "{everybody}"')
+                link.execute(f'LISTEN "{CHANNEL}{mailbox}"'.encode())
+                link.execute(f'LISTEN "{everybody}"'.encode())
                 self.mailbox = mailbox
                 self.ready.set()
                 return link
@@ -363,7 +363,7 @@ class _Run:
         self.ready.clear()
         link.until = time.monotonic() + 1.0
         with suppress(psycopg.Error, TooSlowError):
-            link.execute(self._store.sql(FORGET_MAILBOX), (mailbox,))
+            link.execute(self._store.sql(FORGET_MAILBOX).encode(), (mailbox,))
         self._drop(link)
         self._listener.ring_all()
 

@@ -113,14 +113,14 @@ def migrate(link: Link, schema: str, place: str) -> int:
 
 def _apply(link: Link, schema: str, number: int) -> None:
     if not number and not link.one("SELECT to_regnamespace(%s) IS NOT NULL", (_quoted(schema),))[0]:
-        link.execute(f"CREATE SCHEMA {_quoted(schema)}")
+        link.execute(f"CREATE SCHEMA {_quoted(schema)}".encode())
     for step in migrations()[number:]:
-        link.execute(qualified(step.text, schema))
+        link.execute(qualified(step.text, schema).encode())
     keep = """
         INSERT INTO umbel.format (version, oldest) VALUES (%s, %s)
         ON CONFLICT (one) DO UPDATE SET version = excluded.version, oldest = excluded.oldest
     """
-    link.execute(qualified(keep, schema), (version(), migrations()[-1].oldest))
+    link.execute(qualified(keep, schema).encode(), (version(), migrations()[-1].oldest))
 
 
 def _quoted(schema: str) -> str:

@@ -112,7 +112,7 @@ class Store:
         def transaction(link: Link) -> T:
             link.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             left = max(int((link.until - time.monotonic()) * 1000), 1)
-            link.execute(f"SET LOCAL statement_timeout = {left}")
+            link.execute(b"SET LOCAL statement_timeout = %d" % left)
             answer = work(link)
             link.execute("COMMIT")
             return answer
