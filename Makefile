@@ -31,7 +31,7 @@ format:  ## apply the formatter and the safe fixes of the linter
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench:  ## time Umbel against Celery and Huey on this machine
+bench:  ## time Umbel against its peers, on four brokers, on this machine
 	@scripts/setup bench
 	@$(PY) -m benchmarks.run $(ARGS)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
 TESTS = Path(__file__).parent.parent / "tests" / "support"
-LAST_DATABASE = 15
+LAST_DATABASE = 14  # the last one is the tests'
 CTL_SECONDS = 60
 CLAIM = "umbel-benchmarks"
 
