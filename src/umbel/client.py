@@ -12,6 +12,7 @@ a setting or a queue changes.
 from __future__ import annotations
 
 import time
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from umbel import serialization, signals
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 _PARTS = ("args", "kwargs", "embed")
 _NO_OPTIONS: Mapping[str, Any] = {}
 _FOREVER = 31_536_000.0
+_AT_ONCE = 1000
+"""Messages of one call that ``publish_timeout`` is for; more of them have as much more time."""
 _PAUSE = 0.1
 """Seconds between tries to have results kept for this process."""
 _SPOOL = frozenset({"publish_spool", "publish_spool_limit"})
@@ -185,7 +188,7 @@ class Client:
         """
         if not messages:
             return
-        until = self._deadline(options)
+        until = self._deadline(options, len(messages))
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
         if self.app.connections.replies is not None:
@@ -209,7 +212,7 @@ class Client:
         """
         if not messages:
             return
-        until = self._deadline(options)
+        until = self._deadline(options, len(messages))
         listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
         bodies = self._announce(messages, options) if listened else None
         if self.app.connections.replies is not None:
@@ -290,7 +293,7 @@ class Client:
 
     def _hand_on(self, messages: Sequence[Message]) -> None:
         """Store what comes from the spool, in one try."""
-        self._store(messages, self._deadline(_NO_OPTIONS), {"retry": False})
+        self._store(messages, self._deadline(_NO_OPTIONS, len(messages)), {"retry": False})
 
     def close(self) -> None:
         """Publish what waits, and end the threads."""
@@ -312,12 +315,16 @@ class Client:
             UnroutableError: an exchange has no queue for one of them.
             OperationalError: the broker cannot be reached.
         """
-        return self.spreader.spread(messages, self.app.broker, self._deadline(_NO_OPTIONS))
+        return self.spreader.spread(
+            messages, self.app.broker, self._deadline(_NO_OPTIONS, len(messages))
+        )
 
-    def _deadline(self, options: Mapping[str, Any]) -> float:
+    def _deadline(self, options: Mapping[str, Any], count: int) -> float:
         timeout = options.get("timeout")
         if timeout is None:
             timeout = self.app.conf.publish_timeout
+            if timeout is not None:
+                timeout *= ceil(count / _AT_ONCE)
         return time.monotonic() + (_FOREVER if timeout is None else timeout)
 
     def store(

@@ -483,3 +483,26 @@ def test_a_receiver_that_raises_stops_nothing(app, listen, waiting, caplog):
     app.send_task("a")
     assert len(waiting()) == 1
     assert "mine" in caplog.text
+
+
+def test_many_messages_have_more_time_than_one(app):
+    """The limit is for a thousand: a bulk is not refused because it is large."""
+    app.conf.publish_timeout = 2.0
+    given = []
+
+    class Noting:
+        capabilities = app.broker.capabilities
+
+        def publish(self, messages, *, timeout=None):
+            given.append(timeout)
+
+    app.connections.__dict__["write_broker"] = Noting()
+    signature = app.signature("a", (1,))
+    for count in (1, 1000, 1001, 10_000):
+        app.publish_many([signature] * count)
+    app.publish_many([signature] * 1001, timeout=0.5)
+    app.connections.__dict__.pop("write_broker")
+    bounds = (2, 2, 4, 20, 0.5)
+    assert [0 < left <= bound for left, bound in zip(given, bounds, strict=True)] == [True] * 5
+    assert given[2] > 2
+    assert given[3] > 10

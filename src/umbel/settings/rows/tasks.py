@@ -193,7 +193,8 @@ PUBLISHING = (
         SECONDS,
         2.0,
         "Seconds within which every publish either is confirmed by the broker or raises; a call "
-        "to `delay` never blocks longer. None waits for ever.",
+        "to `delay` never blocks longer. `publish_many` has that much for each 1,000 calls. None "
+        "waits for ever.",
         origin="umbel",
     ),
     Setting(
