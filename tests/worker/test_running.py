@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import pytest
 
@@ -235,3 +237,19 @@ def test_signals_are_sent_in_order(errands, start, notes):
         "worker_process_shutdown",
         "worker_shutdown",
     ]
+
+
+def test_a_prefetch_that_was_asked_for_is_held_behind_a_long_task(errands, start, notes):
+    """Each message is received once, though all but the first wait for it to end."""
+    worker = start("--prefetch-multiplier", "3")
+    first = errands.held.delay(1)
+    wait_until(lambda: len(notes()) == 1, "the first task")
+    others = [errands.held.delay(number) for number in (2, 3, 4)]
+    wait_until(lambda: worker.text.count(" received") == 4, "all four messages")
+    assert errands.add.apply_async((1, 1), queue="celery").id  # a fifth stays in the queue
+    # Longer than work is held that was not asked for.
+    end = time.monotonic() + 1.0
+    wait_until(lambda: time.monotonic() > end, "a second")
+    assert worker.text.count(" received") == 4
+    Path("go").touch()
+    assert [each.get(timeout=10) for each in (first, *others)] == [1, 2, 3, 4]

@@ -236,7 +236,12 @@ class Consumer:
             self.waiting = False
 
     def _stuck_behind(self) -> bool:
-        """Whether every slot has been running its task for longer than work is held."""
+        """Whether every slot has been running its task for longer than work is held.
+
+        What the settings say to hold is held, however long.
+        """
+        if self._fixed:
+            return False
         jobs = [self._floor.running.get(slot) for slot in range(self._main_slots)]
         now = time.monotonic()
         return all(job is not None and now - job.started > AHEAD for job in jobs)
