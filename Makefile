@@ -18,9 +18,9 @@ demo:  ## count Python's standard library with a real worker, and kill a child o
 	@scripts/setup demo
 	@$(PY) demo/run.py $(ARGS)
 
-test:  ## run the test suite
+test:  ## run the test suite, in two processes (ARGS="-n 0": in one)
 	@scripts/setup dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check:  ## lint, format, types and layers
 	@scripts/setup dev
