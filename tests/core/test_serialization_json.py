@@ -96,6 +96,9 @@ class Hooked:
     def __init__(self, value):
         self.value = value
 
+    def __repr__(self):
+        return f"Hooked({self.value!r})"
+
     def __json__(self):
         return {"hooked": self.value}
 
