@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pexpect
@@ -33,15 +34,16 @@ def copy(tmp_path):
 
 
 @pytest.fixture
-def environment(copy, tmp_path):
+def environment(copy):
     """The environment in which only the copy's package is found."""
-    (tmp_path / "temporary").mkdir()
-    return {
-        **os.environ,
-        "PYTHONPATH": str(copy / "src"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": str(tmp_path / "temporary"),
-    }
+    # The name of a Unix socket must be short, and the test's own directory has a long one.
+    with tempfile.TemporaryDirectory(prefix="umbel-") as temporary:
+        yield {
+            **os.environ,
+            "PYTHONPATH": str(copy / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": temporary,
+        }
 
 
 def test_the_demonstration_counts_every_file_once_though_a_child_is_killed(copy, environment):

@@ -50,6 +50,10 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
     queues = _queues(app, options)
     retry, on_startup = conf.broker_connection_retry, conf.broker_connection_retry_on_startup
     tries = conf.broker_connection_max_retries or None
+    # A file that cannot be opened is not a server that will come back.
+    retries_at_start = (
+        retry if on_startup is None else on_startup
+    ) and not app.connections.server.embedded
     return Facts(
         name=app.main or "__main__",
         broker_url=app.broker_url,
@@ -72,7 +76,7 @@ def facts_of(app: Umbel, options: WorkerOptions) -> Facts:
         lease=lease_of(conf.broker_transport_options),
         max_crashes=conf.task_max_crashes,
         retry_limit=tries if retry else 0,
-        start_retry_limit=tries if (retry if on_startup is None else on_startup) else 0,
+        start_retry_limit=tries if retries_at_start else 0,
         stall=conf.worker_stall_timeout or None,
         threads_after_import=preload.threads_after_import,
         warnings=_warnings(app, pool, queues),
