@@ -20,8 +20,8 @@ def facts():
     """The facts about an application with these settings."""
     made = []
 
-    def facts(*, words=None, **settings):
-        app = Umbel("told", broker="memory://facts", set_as_current=False, **settings)
+    def facts(*, words=None, broker="memory://facts", **settings):
+        app = Umbel("told", broker=broker, set_as_current=False, **settings)
         made.append(app)
         return facts_of(app, WorkerOptions(pool="solo", **(words or {})))
 
@@ -69,8 +69,13 @@ def test_facts_travel_with_their_queues(facts):
 )
 def test_how_often_a_lost_broker_is_tried(facts, settings, limits):
     """After the start, and at the start."""
-    told = facts(**settings)
+    told = facts(broker="redis://localhost:1", **settings)
     assert (told.retry_limit, told.start_retry_limit) == limits
+
+
+def test_a_file_that_cannot_be_opened_is_not_waited_for(facts):
+    """It is no server that comes back."""
+    assert facts().start_retry_limit == 0
 
 
 @pytest.mark.parametrize(
